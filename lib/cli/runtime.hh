@@ -1,0 +1,109 @@
+// What the command interpreter asks of the running daemon: configuration changes and live state.
+//
+// Implemented by the daemon (over DPDK) and by a fake in unit tests. Called on the control thread
+// only. Values are copies: nothing here points into what a data core owns.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/result.hh"
+#include "lib/config/model.hh"
+
+namespace mqlb::cli {
+
+// A named value with a line of explanation; zero values are listed too.
+struct CounterRow {
+  std::string group;  // "drop", "end", "event"
+  std::string name;
+  std::string help;
+  uint64_t value = 0;
+};
+
+struct PortRow {
+  std::string name, device, role, mac, link;
+  uint16_t mtu = 0;
+  uint64_t rx_packets = 0, rx_bytes = 0, rx_missed = 0, rx_errors = 0;
+  uint64_t tx_packets = 0, tx_bytes = 0, tx_full = 0;  // tx_full: frames the port had no room for
+};
+
+struct CoreRow {
+  unsigned lcore = 0;
+  std::string role;
+  uint64_t loops = 0, idle_loops = 0, rx_packets = 0, handed_over = 0, flows = 0, connecting = 0;
+};
+
+struct NeighbourRow {
+  std::string port, address, mac, state;  // state: resolved, resolving
+  uint32_t age_seconds = 0;
+};
+
+struct BackendRow {
+  std::string pool, name, endpoint, state;  // state: active, retired
+  uint32_t weight = 0;
+  double share = 0;  // of the pool's table, 0 to 1
+  uint64_t flows = 0, selected = 0, connect_failures = 0, established = 0;
+  uint64_t bytes_to_backend = 0, bytes_to_client = 0;
+};
+
+struct ListenerRow {
+  std::string name, endpoint, pool, state;
+  uint64_t flows = 0, accepted = 0, spliced = 0, refused = 0;
+};
+
+struct SnatRow {
+  std::string pool, address, ports;
+  std::string backend;       // use is counted per (address, backend)
+  uint64_t in_use = 0, quarantined = 0, capacity = 0;
+};
+
+struct FlowRow {
+  std::string client, listener, pool, backend, snat, state;
+  uint64_t client_id_hash = 0;
+  uint64_t bytes_to_backend = 0, bytes_to_client = 0;
+  uint32_t idle_seconds = 0, timeout_seconds = 0;
+};
+
+struct FlowFilter {
+  std::optional<uint64_t> client_id_hash;
+  std::string backend;   // empty: any
+  std::string listener;  // empty: any
+  size_t limit = 100;
+};
+
+struct RouteAnswer {
+  std::string pool, backend, endpoint;
+  uint64_t hash = 0;
+  std::vector<std::string> next;  // who is tried when it does not answer, in order
+};
+
+class Runtime {
+ public:
+  virtual ~Runtime() = default;
+
+  // The configuration in force (before start: as read so far).
+  [[nodiscard]] virtual const config::Model& model() const = 0;
+  // Validates, compiles and publishes; on failure nothing changes. Before the start it only keeps
+  // the model. Ports and cores can not change after the start: an error says so.
+  [[nodiscard]] virtual base::Result<void> apply(const config::Model& model) = 0;
+
+  [[nodiscard]] virtual std::vector<CounterRow> counters() = 0;
+  [[nodiscard]] virtual std::vector<PortRow> ports() = 0;
+  [[nodiscard]] virtual std::vector<CoreRow> cores() = 0;
+  [[nodiscard]] virtual std::vector<NeighbourRow> neighbours() = 0;
+  [[nodiscard]] virtual std::vector<BackendRow> backends() = 0;
+  [[nodiscard]] virtual std::vector<ListenerRow> listeners() = 0;
+  [[nodiscard]] virtual std::vector<SnatRow> snats() = 0;
+  [[nodiscard]] virtual std::vector<FlowRow> flows(const FlowFilter& filter) = 0;
+  // Where a Client ID goes now. pool: empty if there is just one.
+  [[nodiscard]] virtual base::Result<RouteAnswer> route_client_id(std::string_view pool,
+                                                                  std::string_view client_id) = 0;
+  // Asks the daemon to stop in order.
+  virtual void request_stop() = 0;
+};
+
+}  // namespace mqlb::cli

@@ -1,0 +1,115 @@
+// The configuration as the operator wrote it: plain values, owned by the control thread.
+//
+// Commands edit a copy of the Model; validate() says what is wrong with it as a whole; compile()
+// (snapshot.hh) turns it into the immutable form that data cores read.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/result.hh"
+#include "lib/wire/address.hh"
+
+namespace mqlb::config {
+
+enum class PortRole : uint8_t { client, backend, both };
+enum class CoreRole : uint8_t { worker, proxy, both };
+enum class KeyPolicy : uint8_t { client_id, user_name, source_address };
+// Where a client goes whose key is empty (an empty Client ID, MQTT 3.1.1 section 3.1.3.1).
+enum class FallbackKey : uint8_t { source_address, spread };
+enum class ProxyProtocol : uint8_t { none, v1, v2 };
+enum class PollMode : uint8_t { busy, adaptive };
+
+struct Port {
+  std::string name;
+  std::string device;  // DPDK device name: a PCI address, or a vdev such as net_af_packet0
+  PortRole role = PortRole::both;
+  uint16_t mtu = 1500;  // bytes of IP packet
+  std::vector<wire::Prefix> addresses;
+};
+
+struct Core {
+  unsigned lcore = 0;
+  CoreRole role = CoreRole::both;
+};
+
+struct Route {
+  wire::Prefix prefix;
+  wire::IpAddress gateway;
+};
+
+// Source addresses and ports toward the brokers.
+struct SnatPool {
+  std::string name;
+  std::vector<wire::IpAddress> addresses;
+  uint16_t first_port = 1024;
+  uint16_t last_port = 65535;
+};
+
+struct Backend {
+  std::string name;  // unique within its pool
+  wire::Endpoint endpoint;
+  uint32_t weight = 1;  // 1 to 1000
+};
+
+struct Pool {
+  std::string name;
+  KeyPolicy key = KeyPolicy::client_id;
+  FallbackKey fallback = FallbackKey::source_address;
+  ProxyProtocol proxy_protocol = ProxyProtocol::none;
+  bool proxy_crc32c = false;     // v2 only
+  bool proxy_unique_id = false;  // v2 only
+  std::string snat;              // name of a SnatPool
+  uint32_t table_size = 65537;   // Maglev slots: a prime
+  uint64_t hash_seed = 0;
+  uint32_t connect_tries = 3;                        // brokers tried for one client, 1 to 16
+  std::chrono::milliseconds connect_timeout{1000};   // for one try
+  std::vector<Backend> backends;
+};
+
+struct Listener {
+  std::string name;
+  wire::Endpoint endpoint;
+  std::string pool;
+  uint32_t max_connect_bytes = 16384;                 // a whole CONNECT packet
+  std::chrono::milliseconds connect_deadline{10000};  // from handshake to complete CONNECT
+};
+
+struct Settings {
+  PollMode poll = PollMode::adaptive;
+  // Flows end after 1.5 x keep alive, but never before idle_floor; with keep alive 0 after idle_max.
+  std::chrono::seconds idle_floor{120};
+  std::chrono::seconds idle_max{86400};
+  std::chrono::seconds closing_timeout{10};    // both FINs acknowledged, or a RST passed
+  std::chrono::seconds half_close_timeout{300};  // one FIN seen
+  std::chrono::seconds snat_quarantine{60};    // before a SNAT port is used again
+  uint32_t max_flows = 100000;       // per worker; only before start
+  uint32_t max_connecting = 16384;   // per worker: clients between handshake and splice
+  uint32_t rst_per_second = 1000;    // RSTs for unknown flows, per core
+};
+
+struct Model {
+  std::vector<Port> ports;
+  std::vector<Core> cores;
+  std::vector<Route> routes;
+  std::vector<SnatPool> snat_pools;
+  std::vector<Pool> pools;
+  std::vector<Listener> listeners;
+  Settings settings;
+};
+
+[[nodiscard]] std::string_view to_string(PortRole role);
+[[nodiscard]] std::string_view to_string(CoreRole role);
+[[nodiscard]] std::string_view to_string(KeyPolicy key);
+[[nodiscard]] std::string_view to_string(FallbackKey key);
+[[nodiscard]] std::string_view to_string(ProxyProtocol version);
+[[nodiscard]] std::string_view to_string(PollMode mode);
+
+// Checks everything that one object cannot check alone: references, duplicates, reachability of
+// brokers and gateways, addresses that mean two things. The message names the object.
+[[nodiscard]] base::Result<void> validate(const Model& model);
+
+}  // namespace mqlb::config

@@ -1,0 +1,120 @@
+// The configuration as data cores read it: immutable, indexed by small stable ids.
+//
+// compile() makes one from a valid Model; control publishes it by pointer and frees the previous
+// one when every core has passed a quiescent state. Flows keep ids, so an id means the same object
+// in every later snapshot for as long as a flow may hold it: an object that the operator removed
+// stays, marked retired, until its id is reported unused. Ids of live flows therefore always index
+// safely.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/base/time.hh"
+#include "lib/config/model.hh"
+#include "lib/maglev/maglev.hh"
+
+namespace mqlb::config {
+
+// Ids index the vectors of a Snapshot. Limits size the per-core counter arrays.
+using PortId = uint8_t;
+using ListenerId = uint16_t;
+using PoolId = uint16_t;
+using BackendId = uint16_t;
+using SnatId = uint16_t;     // one SNAT address
+using NextHopId = uint16_t;  // one neighbour that packets to brokers are sent to
+
+inline constexpr size_t kMaxPorts = 16;
+inline constexpr size_t kMaxListeners = 256;
+inline constexpr size_t kMaxPools = 256;
+inline constexpr size_t kMaxBackends = 2048;
+inline constexpr size_t kMaxSnats = 1024;
+inline constexpr size_t kMaxNextHops = 1024;
+
+struct PortEntry {
+  std::string name;
+  std::string device;
+  PortRole role = PortRole::both;
+  uint16_t mtu = 1500;
+  std::vector<wire::Prefix> addresses;
+};
+
+struct NextHopEntry {
+  wire::IpAddress address;
+  PortId port = 0;
+  wire::IpAddress source;  // the port's own address on that network, for ARP
+  bool retired = false;
+};
+
+struct BackendEntry {
+  std::string name;
+  PoolId pool = 0;
+  wire::Endpoint endpoint;
+  uint32_t weight = 1;
+  NextHopId next_hop = 0;
+  PortId port = 0;
+  bool retired = false;
+};
+
+struct SnatEntry {
+  wire::IpAddress address;
+  uint16_t first_port = 1024;
+  uint16_t last_port = 65535;
+  bool retired = false;
+};
+
+struct PoolEntry {
+  std::string name;
+  KeyPolicy key = KeyPolicy::client_id;
+  FallbackKey fallback = FallbackKey::source_address;
+  ProxyProtocol proxy_protocol = ProxyProtocol::none;
+  bool proxy_crc32c = false;
+  bool proxy_unique_id = false;
+  uint64_t hash_seed = 0;
+  uint32_t connect_tries = 3;
+  base::Duration connect_timeout{};
+  std::vector<SnatId> snats;
+  std::vector<BackendId> backends;  // index in the Maglev table -> id
+  maglev::Table table;              // empty when the pool has no backend
+  bool retired = false;
+};
+
+struct ListenerEntry {
+  std::string name;
+  wire::Endpoint endpoint;
+  PoolId pool = 0;
+  uint32_t max_connect_bytes = 16384;
+  base::Duration connect_deadline{};
+  uint16_t backend_mtu = 1500;  // smallest MTU of the ports its brokers are reached by
+  bool retired = false;
+};
+
+struct Snapshot {
+  uint64_t version = 0;  // counts compiles, from 1
+  std::vector<PortEntry> ports;  // index: position in Model::ports, never changes after start
+  std::vector<ListenerEntry> listeners;
+  std::vector<PoolEntry> pools;
+  std::vector<BackendEntry> backends;
+  std::vector<SnatEntry> snats;
+  std::vector<NextHopEntry> next_hops;
+  Settings settings;
+};
+
+// Says whether any core still holds flows of a retired object, so that its id may be used again.
+struct IdUse {
+  std::function<bool(ListenerId)> listener;
+  std::function<bool(BackendId)> backend;
+  std::function<bool(SnatId)> snat;
+};
+
+// model: valid. previous: the snapshot now in force, or null at start. Objects are the same if
+// their identity is: listener (name, endpoint), pool (name), backend (pool, name, endpoint), SNAT
+// address, next hop (address, port). Fails when a limit above is reached.
+[[nodiscard]] base::Result<std::unique_ptr<const Snapshot>> compile(const Model& model,
+                                                                    const Snapshot* previous,
+                                                                    const IdUse& in_use);
+
+}  // namespace mqlb::config
