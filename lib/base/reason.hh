@@ -35,7 +35,6 @@ namespace mqlb::base {
   X(unknown_flow, "unknown-flow", "TCP segment of no flow; answered by RST")                   \
   X(unknown_flow_quiet, "unknown-flow-quiet", "TCP segment of no flow; RST withheld (is one, or rate limit)") \
   X(early_segment, "early-segment", "overtook the segment that completes the handshake; the client repeats it") \
-  X(bad_cookie, "bad-cookie", "ACK to a listener whose SYN cookie is not ours; answered by RST") \
   X(flow_table_full, "flow-table-full", "no room for another flow")                            \
   X(connecting_full, "connecting-full", "too many clients between handshake and splice")       \
   X(handshake_consumed, "handshake-consumed", "segment read while its connection is being opened") \

@@ -32,6 +32,10 @@ class SnatPorts {
     const size_t i = index_of(port);
     return i < slots_.size() && slots_[i].taken ? slots_[i].flow : kNoFlow;
   }
+  void prefetch(uint16_t port) const {
+    const size_t i = index_of(port);
+    if (i < slots_.size()) __builtin_prefetch(&slots_[i]);
+  }
   // Where the port's last use ended; nullopt if it was never used.
   [[nodiscard]] std::optional<base::Seq32> last_seq(uint16_t port) const;
 

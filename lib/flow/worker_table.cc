@@ -87,6 +87,7 @@ FlowIndex WorkerTable::add(const ClientKey& key) {
   records_[index].generation = static_cast<uint16_t>(generation + 1);
   hashes_[index] = 0;
   ++size_;
+  ++changes_;
   return index;
 }
 
@@ -95,6 +96,7 @@ void WorkerTable::remove(FlowIndex index) {
   rte_hash_del_key(hash_.get(), &key);
   records_[index].state = WorkerState::free;
   --size_;
+  ++changes_;
 }
 
 ClientKey WorkerTable::key_of(FlowIndex index) const {

@@ -48,6 +48,8 @@ class WorkerTable {
   // Indices are below this.
   [[nodiscard]] uint32_t index_limit() const { return limit_; }
   [[nodiscard]] uint32_t size() const { return size_; }
+  // Counts additions and removals: results of an earlier lookup hold while it stays the same.
+  [[nodiscard]] uint64_t changes() const { return changes_; }
 
  private:
   struct HashDeleter {
@@ -64,6 +66,7 @@ class WorkerTable {
   std::unique_ptr<uint64_t[], DpdkDeleter> hashes_;
   uint32_t limit_ = 0;
   uint32_t size_ = 0;
+  uint64_t changes_ = 0;
 };
 
 }  // namespace mqlb::flow
