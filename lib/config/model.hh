@@ -29,16 +29,22 @@ struct Port {
   PortRole role = PortRole::both;
   uint16_t mtu = 1500;  // bytes of IP packet
   std::vector<wire::Prefix> addresses;
+
+  friend bool operator==(const Port&, const Port&) = default;
 };
 
 struct Core {
   unsigned lcore = 0;
   CoreRole role = CoreRole::both;
+
+  friend bool operator==(const Core&, const Core&) = default;
 };
 
 struct Route {
   wire::Prefix prefix;
   wire::IpAddress gateway;
+
+  friend bool operator==(const Route&, const Route&) = default;
 };
 
 // Source addresses and ports toward the brokers.
@@ -47,12 +53,16 @@ struct SnatPool {
   std::vector<wire::IpAddress> addresses;
   uint16_t first_port = 1024;
   uint16_t last_port = 65535;
+
+  friend bool operator==(const SnatPool&, const SnatPool&) = default;
 };
 
 struct Backend {
   std::string name;  // unique within its pool
   wire::Endpoint endpoint;
   uint32_t weight = 1;  // 1 to 1000
+
+  friend bool operator==(const Backend&, const Backend&) = default;
 };
 
 struct Pool {
@@ -68,6 +78,8 @@ struct Pool {
   uint32_t connect_tries = 3;                        // brokers tried for one client, 1 to 16
   std::chrono::milliseconds connect_timeout{1000};   // for one try
   std::vector<Backend> backends;
+
+  friend bool operator==(const Pool&, const Pool&) = default;
 };
 
 struct Listener {
@@ -76,6 +88,8 @@ struct Listener {
   std::string pool;
   uint32_t max_connect_bytes = 16384;                 // a whole CONNECT packet
   std::chrono::milliseconds connect_deadline{10000};  // from handshake to complete CONNECT
+
+  friend bool operator==(const Listener&, const Listener&) = default;
 };
 
 struct Settings {
@@ -89,6 +103,8 @@ struct Settings {
   uint32_t max_flows = 100000;       // per worker; only before start
   uint32_t max_connecting = 16384;   // per worker: clients between handshake and splice
   uint32_t rst_per_second = 1000;    // RSTs for unknown flows, per core
+
+  friend bool operator==(const Settings&, const Settings&) = default;
 };
 
 struct Model {
@@ -99,6 +115,8 @@ struct Model {
   std::vector<Pool> pools;
   std::vector<Listener> listeners;
   Settings settings;
+
+  friend bool operator==(const Model&, const Model&) = default;
 };
 
 [[nodiscard]] std::string_view to_string(PortRole role);
