@@ -1,5 +1,9 @@
 #include "lib/config/model.hh"
 
+#include <algorithm>
+
+#include "lib/config/limits.hh"
+
 namespace mqlb::config {
 
 std::string_view to_string(PortRole role) {
@@ -68,6 +72,14 @@ std::string_view to_string(PollMode mode) {
       return "adaptive";
   }
   return "?";
+}
+
+bool is_name(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxName &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '_' || c == '-';
+         });
 }
 
 }  // namespace mqlb::config

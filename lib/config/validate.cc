@@ -37,16 +37,8 @@ Result<void> check_range(std::chrono::duration<Rep, Period> d, Range range,
   return check_range(static_cast<uint64_t>(d.count()), range, what);
 }
 
-bool is_name_char(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-         c == '_' || c == '-';
-}
-
 Result<void> check_name(std::string_view kind, std::string_view name) {
-  if (!name.empty() && name.size() <= kMaxName &&
-      std::all_of(name.begin(), name.end(), is_name_char)) {
-    return {};
-  }
+  if (is_name(name)) return {};
   return fail(label(kind, name) + ": a name has 1 to " + std::to_string(kMaxName) +
               " letters, digits, '.', '_' or '-'");
 }
