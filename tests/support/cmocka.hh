@@ -11,4 +11,13 @@ extern "C" {
 #include <cmocka.h>
 }
 
+// Its macro would swallow base::fail(); fail_msg() is what tests use.
 #undef fail
+#undef fail_msg
+#define fail_msg(...)          \
+  do {                         \
+    print_error("ERROR: ");    \
+    print_error(__VA_ARGS__);  \
+    print_error("\n");         \
+    _fail(__FILE__, __LINE__); \
+  } while (0)
