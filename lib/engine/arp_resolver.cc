@@ -23,8 +23,10 @@ void ArpResolver::adopt(const config::Snapshot& snapshot, base::Instant now) {
   for (size_t id = 0; id < entries_.size(); ++id) {
     Entry& entry = entries_[id];
     const bool active = !snapshot.next_hops[id].retired;
-    if (active && !entry.active) {
+    const wire::IpAddress& address = snapshot.next_hops[id].address;
+    if (active && (!entry.active || entry.address != address)) {
       entry = Entry{};
+      entry.address = address;
       entry.next_probe = now;
       shared_.neighbours.clear(static_cast<config::NextHopId>(id));
     }
