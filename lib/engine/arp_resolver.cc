@@ -19,6 +19,7 @@ constexpr base::Duration kAnnouncementInterval = 1s;
 
 void ArpResolver::adopt(const config::Snapshot& snapshot, base::Instant now) {
   snapshot_ = &snapshot;
+  shared_.learnt.forget_retired(snapshot);
   entries_.resize(snapshot.next_hops.size());
   for (size_t id = 0; id < entries_.size(); ++id) {
     Entry& entry = entries_[id];
