@@ -406,7 +406,8 @@ void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o)
       o.repeats = 0;
     }
   }
-  const bool passes = guard_ack(packet, o);
+  const bool passes =
+      guard_ack(packet, o.request.first_byte + o.request.acked, flows_[index].ack_delta);
   if (!o.snd_una.before(owned_end(o))) {
     settled(o);
   } else {
@@ -420,18 +421,30 @@ void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o)
   }
 }
 
-// The client knows nothing of the PROXY header, and saw our acknowledgement of its owned bytes. An
-// ACK up to there says nothing new to it, and one below looks like an attack or a duplicate (RFC
-// 5961 section 5): absorbed, or raised if the segment carries something. False: absorb it.
-bool Proxy::guard_ack(wire::Packet& packet, Opening& o) {
+// The client knows nothing of the PROXY header, and saw our acknowledgement of its owned bytes, up
+// to `known` (client space). An ACK up to there says nothing new to it, and one below looks like an
+// attack or a duplicate (RFC 5961 section 5): absorbed, or raised if the segment carries something.
+// False: absorb it.
+bool Proxy::guard_ack(wire::Packet& packet, Seq32 known, uint32_t ack_delta) {
   wire::TcpView tcp = packet.tcp();
   if (!tcp.has(wire::kAck)) return true;
-  const Seq32 known = o.request.first_byte + o.request.acked;
-  const Seq32 ack = tcp.ack() + flows_[o.flow].ack_delta;
+  const Seq32 ack = tcp.ack() + ack_delta;
   if (ack.after(known)) return true;
   if (packet.segment_length() == 0 && !tcp.has(wire::kRst)) return false;
-  if (ack.before(known)) splice::replace_ack(tcp, known - flows_[o.flow].ack_delta);
+  if (ack.before(known)) splice::replace_ack(tcp, known - ack_delta);
   return true;
+}
+
+// The same for a settled flow, where only an ACK that was overtaken can be so old. False: absorb it.
+bool Proxy::late_ack(wire::Packet& packet, FlowIndex index) {
+  constexpr int32_t kLongPast = 1 << 20;
+  ProxyFlow& f = flows_[index];
+  const Seq32 known = flows_.known_ack(index);
+  const int32_t beyond = packet.tcp().ack() + f.ack_delta - known;
+  if (packet.tcp().has(wire::kAck) && beyond > kLongPast) {
+    f.flags &= static_cast<uint8_t>(~flow::kGuard);
+  }
+  return beyond == 0 || guard_ack(packet, known, f.ack_delta);
 }
 
 void Proxy::settled(Opening& o) {
@@ -440,6 +453,8 @@ void Proxy::settled(Opening& o) {
   f.state = ProxyState::spliced;
   const uint32_t slot = f.opening;
   f.client_fin_end = o.client_fin_end.raw();
+  f.flags |= flow::kGuard;
+  flows_.known_ack(o.flow) = o.request.first_byte + o.request.acked;
   opening_.give_back(slot);
 }
 

@@ -96,6 +96,10 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
     context_.output.drop(frame, Drop::absorbed_ack);
     return;
   }
+  if ((f.flags & flow::kGuard) != 0 && f.state == ProxyState::spliced && !late_ack(packet, index)) {
+    context_.output.drop(frame, Drop::absorbed_ack);
+    return;
+  }
   watch_ends(packet, f);
   const config::Snapshot& snapshot = *context_.snapshot;
   if (packet.frame_length > snapshot.ports[f.client_side].mtu + wire::kEthernetHeader) {

@@ -92,6 +92,7 @@ class Worker {
   // worker_accept.cc
   void no_flow(wire::Packet& packet, const Frame& frame, uint16_t vip);
   void answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip);
+  [[nodiscard]] bool is_early(const wire::Packet& packet, uint16_t vip);
   bool try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip);
   void await_connect(wire::Packet& packet, const Frame& frame, Accepting& a);
   void hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a);
@@ -121,6 +122,7 @@ class Worker {
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
   void watch_ends(const wire::Packet& packet, flow::WorkerFlow& f);
   void count_progress(const wire::Packet& packet, flow::WorkerFlow& f);
+  void raise_old_tsecr(const wire::Packet& packet, FlowIndex index);
   void note_mac(const wire::Packet& packet, flow::WorkerFlow& f);
   void while_closing(wire::Packet& packet, const Frame& frame, FlowIndex index, uint16_t vip);
   void close_if_done(flow::WorkerFlow& f);

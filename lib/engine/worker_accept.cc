@@ -41,16 +41,26 @@ void Worker::no_flow(wire::Packet& packet, const Frame& frame, uint16_t vip) {
   } else if (tcp.has(wire::kSyn)) {
     answer_syn(packet, frame, vip);
   } else if (!try_accept(packet, frame, vip)) {
-    const auto options = wire::parse_tcp_options(tcp.options());
-    if (options && options->timestamps &&
-        cookies_.is_recent(options->timestamps->echo_reply, context_.now)) {
-      // It echoes a SYN-ACK of ours, but does not follow the client's ISN: the segments between
-      // were lost or are late. A RST would kill a good connection.
+    if (is_early(packet, vip)) {
       context_.output.drop(frame, Drop::early_segment);
     } else {
       reset_unknown(context_, packet, frame, Drop::unknown_flow, Event::rst_to_client);
     }
   }
+}
+
+// True if the segment may belong to a handshake of ours whose first segments were lost or are late:
+// a RST would kill a good connection. Nothing is accepted on this evidence.
+bool Worker::is_early(const wire::Packet& packet, uint16_t vip) {
+  const wire::TcpView tcp = packet.tcp();
+  const auto options = wire::parse_tcp_options(tcp.options());
+  if (context_.addresses.listener(vip) == nullptr || !options) return false;
+  if (options->timestamps) {
+    return cookies_.is_recent(options->timestamps->echo_reply, context_.now);
+  }
+  return cookies_.is_early({packet.source, tcp.source_port()},
+                           {packet.destination, tcp.destination_port()}, tcp.seq(),
+                           tcp.ack() - 1, context_.now);
 }
 
 void Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip) {
@@ -196,12 +206,15 @@ void Worker::hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a
       return;
     }
   }
-  if (offset < 0) {
-    const auto old = static_cast<size_t>(-offset);
-    // A repetition or a keepalive probe: say again what we have (RFC 9293 section 3.10.7.4).
-    if (old >= data.size() && packet.segment_length() == 0 && a.acked > 0) acknowledge(a);
-    data = data.subspan(std::min(old, data.size()));
+  const int32_t behind = packet.segment_end() - (a.first_byte + a.acked);
+  if (a.acked > 0 && behind <= 0 && offset < static_cast<int32_t>(a.acked)) {
+    // A repetition or a keepalive probe: the client missed what we said (RFC 9293 section
+    // 3.10.7.4).
+    acknowledge(a);
+    context_.output.drop(frame, Drop::handshake_consumed);
+    return;
   }
+  if (offset < 0) data = data.subspan(std::min(static_cast<size_t>(-offset), data.size()));
   const uint32_t position = offset < 0 ? 0 : static_cast<uint32_t>(offset);
   const base::Seq32 fin_at = packet.tcp().seq() + packet.payload_length;
   if (!data.empty()) {

@@ -170,9 +170,10 @@ void Worker::receive(const Opened& message) {
   const std::array<Frame, Accepting::kMaxFrames> frames = a.frames;
   const size_t count = std::exchange(a.frame_count, 0);
   held_frames_ -= count;
+  const bool timestamps = a.negotiated.timestamps;
   give_back(a);
-  f->broker_fin_end = message.tsecr_floor;
-  if (message.tsecr_floor != 0) f->flags |= flow::kOldTsecr;
+  flows_.tsecr_floor(message.to.flow) = message.tsecr_floor;
+  if (timestamps) f->flags |= flow::kOldTsecr;
   for (size_t i = 0; i < count; ++i) {
     const wire::ParseRules rules{context_.shared.port_macs[frames[i].port], 0xffff};
     auto packet =

@@ -93,9 +93,7 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   watch_ends(packet, f);
   count_progress(packet, f);
   note_mac(packet, f);
-  if ((f.flags & flow::kOldTsecr) != 0 && !splice::raise_tsecr(packet, f.broker_fin_end)) {
-    f.flags &= static_cast<uint8_t>(~flow::kOldTsecr);
-  }
+  if ((f.flags & flow::kOldTsecr) != 0) raise_old_tsecr(packet, index);
 
   const config::Snapshot& snapshot = *context_.snapshot;
   const config::BackendEntry& backend = snapshot.backends[f.backend];
@@ -140,6 +138,18 @@ void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
   if (acked > 0 && acked < kSaneStep) {
     f.last_ack = packet.tcp().ack();
     f.count_to_client(static_cast<uint32_t>(acked));
+  }
+}
+
+// The client echoes our own timestamps until data of the broker reaches it in order; the broker
+// never sent those. The floor is our clock at the splice, so it also tells the flow's age: segments
+// that were overtaken are past when the check ends.
+void Worker::raise_old_tsecr(const wire::Packet& packet, FlowIndex index) {
+  constexpr uint32_t kLongPast = 5000;  // milliseconds
+  const uint32_t floor = flows_.tsecr_floor(index);
+  const bool raised = splice::raise_tsecr(packet, floor);
+  if (!raised && cookies_.timestamp(context_.now) - floor > kLongPast) {
+    flows_[index].flags &= static_cast<uint8_t>(~flow::kOldTsecr);
   }
 }
 
@@ -207,7 +217,6 @@ void Worker::while_closing(wire::Packet& packet, const Frame& frame, FlowIndex i
 void Worker::receive(const BrokerFin& message) {
   WorkerFlow* f = find(message.to);
   if (f == nullptr || f->proxy_flow == flow::kNoFlow) return;
-  f->flags &= static_cast<uint8_t>(~flow::kOldTsecr);  // shares its field
   f->flags |= flow::kBrokerFin;
   f->broker_fin_end = message.end.raw();
 }

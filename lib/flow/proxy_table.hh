@@ -20,6 +20,9 @@ class ProxyTable {
 
   [[nodiscard]] ProxyFlow& operator[](FlowIndex index) { return records_[index]; }
   [[nodiscard]] const ProxyFlow& operator[](FlowIndex index) const { return records_[index]; }
+  // With kGuard, client space: what the client saw acknowledged before the splice. Until far more
+  // is acknowledged, an ACK below it is a late one.
+  [[nodiscard]] base::Seq32& known_ack(FlowIndex index) { return known_acks_[index]; }
   [[nodiscard]] uint32_t capacity() const { return capacity_; }
   [[nodiscard]] uint32_t size() const { return size_; }
 
@@ -30,6 +33,7 @@ class ProxyTable {
   ProxyTable() = default;
 
   std::unique_ptr<ProxyFlow[], DpdkDeleter> records_;
+  std::unique_ptr<base::Seq32[], DpdkDeleter> known_acks_;
   uint32_t capacity_ = 0;
   uint32_t size_ = 0;
   uint32_t never_used_ = 0;        // records from here on were never taken

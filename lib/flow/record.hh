@@ -63,7 +63,7 @@ struct alignas(64) WorkerFlow {
   base::Seq32 last_ack;      // the furthest that the client acknowledged
   union {
     uint32_t accepting = 0;    // index of the Accepting object, before the splice
-    uint32_t broker_fin_end;   // with kBrokerFin
+    uint32_t broker_fin_end;  // with kBrokerFin
   };
   FlowIndex proxy_flow = kNoFlow;
   uint16_t idle_timeout = 0;  // units of kIdleUnit seconds
@@ -97,6 +97,7 @@ enum ProxyFlag : uint8_t {
   kPeerFin = 0x01,       // the client's FIN was forwarded; client_fin_end is behind it
   kPeerFinAcked = 0x02,  // and the broker acknowledged it
   kOwnFin = 0x04,        // the broker's FIN was seen
+  kGuard = 0x08,         // ACKs below ProxyTable::known_ack may still be under way
 };
 
 // Owned by a proxy. Sequence numbers are in broker space.

@@ -54,7 +54,8 @@ base::Result<WorkerTable> WorkerTable::create(const std::string& name, uint32_t 
   table.limit_ = static_cast<uint32_t>(rte_hash_max_key_id(table.hash_.get())) + 1;
   table.records_.reset(allocate<WorkerFlow>("mqlb_worker_flows", table.limit_));
   table.hashes_.reset(allocate<uint64_t>("mqlb_client_ids", table.limit_));
-  if (!table.records_ || !table.hashes_) {
+  table.floors_.reset(allocate<uint32_t>("mqlb_floors", table.limit_));
+  if (!table.records_ || !table.hashes_ || !table.floors_) {
     return base::fail("no memory for " + std::to_string(capacity) +
                       " flow records (more DPDK memory: -m, or hugepages)");
   }

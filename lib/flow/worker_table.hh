@@ -44,7 +44,10 @@ class WorkerTable {
   [[nodiscard]] ClientKey key_of(FlowIndex index) const;
 
   [[nodiscard]] WorkerFlow& operator[](FlowIndex index) { return records_[index]; }
+  // What packets of a settled flow do not need, kept apart from the record.
   [[nodiscard]] uint64_t& client_id_hash(FlowIndex index) { return hashes_[index]; }
+  // With kOldTsecr: our clock at the splice; the broker sent no timestamp before (client space).
+  [[nodiscard]] uint32_t& tsecr_floor(FlowIndex index) { return floors_[index]; }
   // Indices are below this.
   [[nodiscard]] uint32_t index_limit() const { return limit_; }
   [[nodiscard]] uint32_t size() const { return size_; }
@@ -64,6 +67,7 @@ class WorkerTable {
   std::unique_ptr<rte_hash, HashDeleter> hash_;
   std::unique_ptr<WorkerFlow[], DpdkDeleter> records_;
   std::unique_ptr<uint64_t[], DpdkDeleter> hashes_;
+  std::unique_ptr<uint32_t[], DpdkDeleter> floors_;
   uint32_t limit_ = 0;
   uint32_t size_ = 0;
   uint64_t changes_ = 0;

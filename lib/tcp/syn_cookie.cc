@@ -56,6 +56,8 @@ uint32_t slot_of(base::Instant now) {
 
 constexpr uint32_t kTimestampOptionBits = 9;
 constexpr uint32_t kTimestampOptionMask = (1U << kTimestampOptionBits) - 1;
+constexpr uint32_t kWithTimestamps = 1U << 31;  // among the hashed options
+constexpr uint32_t kShortMask = 0xffffff;
 
 }  // namespace
 
@@ -98,19 +100,26 @@ uint64_t SynCookies::mac(const wire::Endpoint& client, const wire::Endpoint& lis
   return uint64_t{base::load_be32(out)} << 32 | base::load_be32(out + 4);
 }
 
+// The upper 24 bits of an ISN without timestamps.
+uint32_t SynCookies::short_tag(const wire::Endpoint& client, const wire::Endpoint& listener,
+                               base::Seq32 client_isn, uint32_t slot, uint32_t options) {
+  const base::Seq32 hashed(client_isn.raw() & ~kShortMask);
+  const auto hash = static_cast<uint32_t>(mac(client, listener, hashed, slot, options));
+  return (hash + client_isn.raw()) & kShortMask;
+}
+
 Cookie SynCookies::make(const wire::Endpoint& client, const wire::Endpoint& listener,
                         base::Seq32 client_isn, const Negotiated& negotiated,
                         base::Instant now) {
   const uint32_t options = encode_options(negotiated);
-  const uint64_t hash =
-      mac(client, listener, client_isn, slot_of(now),
-          options | (negotiated.timestamps ? 1U << 31 : 0U));
   Cookie cookie;
   if (!negotiated.timestamps) {
-    cookie.iss = base::Seq32(static_cast<uint32_t>(hash) << 8 | options);
+    cookie.iss = base::Seq32(
+        short_tag(client, listener, client_isn, slot_of(now), options) << 8 | options);
     return cookie;
   }
-  cookie.iss = base::Seq32(static_cast<uint32_t>(hash));
+  cookie.iss = base::Seq32(static_cast<uint32_t>(
+      mac(client, listener, client_isn, slot_of(now), options | kWithTimestamps)));
   const uint32_t clock = timestamp(now);
   cookie.tsval = (clock & ~kTimestampOptionMask) | options;
   // Never ahead of the clock: what is sent later must not look older (PAWS).
@@ -122,20 +131,34 @@ std::optional<Negotiated> SynCookies::check(const wire::Endpoint& client,
                                             const wire::Endpoint& listener,
                                             base::Seq32 client_isn, base::Seq32 iss,
                                             std::optional<uint32_t> tsecr, base::Instant now) {
+  if (tsecr && !is_recent(*tsecr, now)) return std::nullopt;
+  const uint32_t options = tsecr ? *tsecr & kTimestampOptionMask : iss.raw() & 0xff;
   const uint32_t slot = slot_of(now);
-  const auto matches = [&](uint32_t options, uint32_t tag, uint32_t shift) {
-    for (const uint32_t s : {slot, slot - 1}) {
-      const uint64_t hash = mac(client, listener, client_isn, s, options | tag);
-      if (static_cast<uint32_t>(hash) << shift == (iss.raw() >> shift) << shift) return true;
-    }
-    return false;
-  };
-  if (tsecr && is_recent(*tsecr, now)) {
-    const uint32_t options = *tsecr & kTimestampOptionMask;
-    if (matches(options, 1U << 31, 0)) return decode_options(options, true);
+  for (const uint32_t s : {slot, slot - 1}) {
+    const bool ours =
+        tsecr ? static_cast<uint32_t>(mac(client, listener, client_isn, s,
+                                          options | kWithTimestamps)) == iss.raw()
+              : short_tag(client, listener, client_isn, s, options) == iss.raw() >> 8;
+    if (ours) return decode_options(options, tsecr.has_value());
   }
-  if (!tsecr && matches(iss.raw() & 0xff, 0, 8)) return decode_options(iss.raw() & 0xff, false);
   return std::nullopt;
+}
+
+bool SynCookies::is_early(const wire::Endpoint& client, const wire::Endpoint& listener,
+                          base::Seq32 seq, base::Seq32 iss, base::Instant now) {
+  constexpr uint32_t kFlight = 16384;  // ten full segments, and some
+  const uint32_t options = iss.raw() & 0xff;
+  const uint32_t slot = slot_of(now);
+  for (const uint32_t s : {slot, slot - 1}) {
+    // The ISN may lie before a carry into the bits that are hashed.
+    for (const base::Seq32 near : {seq - 1, seq - 1 - kFlight}) {
+      const base::Seq32 upper(near.raw() & ~kShortMask);
+      const uint32_t low =
+          ((iss.raw() >> 8) - short_tag(client, listener, upper, s, options)) & kShortMask;
+      if ((seq - 1).in_window(upper + low, kFlight)) return true;
+    }
+  }
+  return false;
 }
 
 bool SynCookies::is_recent(uint32_t tsecr, base::Instant now) const {

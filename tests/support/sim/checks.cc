@@ -64,6 +64,7 @@ void SegmentChecks::check(const Segment& s, const CheckState& state, Instant now
   if (s.has(kAck)) check_window(s, state, now);
   check_sequence(s, state, now);
   check_storm(s, state, now);
+  furthest_ = std::max(furthest_, seq_offset(s.seq, state) + s.length());
 }
 
 void SegmentChecks::check_options(const Segment& s, const CheckState& state, Instant now) {
@@ -113,7 +114,7 @@ void SegmentChecks::check_ack(const Segment& s, const CheckState& state, Instant
   worst_ack_regress_ =
       std::max(worst_ack_regress_, static_cast<uint64_t>(std::max<int64_t>(below_highest, 0)));
   const int64_t back = ack_floor_.note(ack, now, rules_.max_reorder);
-  if (back > 0) {
+  if (back > 0 && !comes_again(s, state)) {
     complain(Fault::ack_regressed, now, s, "ACK goes back by " + std::to_string(back));
   }
   if (truth_) check_ack_truth(s, state, static_cast<uint64_t>(ack), now);
@@ -152,6 +153,13 @@ void SegmentChecks::check_sack(const Segment& s, const CheckState& state, Instan
   }
 }
 
+// What lies before something that was seen may carry an older ACK and timestamp: the old ACK is
+// ignored (RFC 9293 section 3.10.7.4), and PAWS compares what fills a hole only with the last
+// segment that arrived in order (RFC 7323 section 4.3).
+bool SegmentChecks::comes_again(const Segment& s, const CheckState& state) const {
+  return !s.payload.empty() && seq_offset(s.seq, state) < furthest_;
+}
+
 void SegmentChecks::check_timestamps(const Segment& s, const CheckState& state, Instant now) {
   const Timestamps ts = *s.timestamps;
   if (s.has(kAck) && !sent_tsvals_.empty()) {
@@ -172,7 +180,7 @@ void SegmentChecks::check_timestamps(const Segment& s, const CheckState& state, 
                             ? tsval_floor_.highest + static_cast<int32_t>(ts.value - highest)
                             : int64_t{ts.value};
   const int64_t back = tsval_floor_.note(value, now, rules_.max_reorder);
-  if (back > 0 && !state.syn_sent) {
+  if (back > 0 && !state.syn_sent && !comes_again(s, state)) {
     complain(Fault::timestamp_regressed, now, s, "TSval goes back by " + std::to_string(back));
   }
 }

@@ -102,6 +102,7 @@ class SegmentChecks {
   void check_ack(const Segment& s, const CheckState& state, Instant now);
   void check_ack_truth(const Segment& s, const CheckState& state, uint64_t ack, Instant now);
   void check_sack(const Segment& s, const CheckState& state, Instant now);
+  [[nodiscard]] bool comes_again(const Segment& s, const CheckState& state) const;
   void check_timestamps(const Segment& s, const CheckState& state, Instant now);
   void check_window(const Segment& s, const CheckState& state, Instant now);
   void check_sequence(const Segment& s, const CheckState& state, Instant now);
@@ -116,6 +117,7 @@ class SegmentChecks {
   Floor ack_floor_;
   Floor tsval_floor_;
   uint64_t worst_ack_regress_ = 0;
+  int64_t furthest_ = 0;  // sequence offset behind the furthest segment so far
   unsigned idle_acks_ = 0;
   Instant last_idle_ack_{};
   uint16_t last_window_ = 0;

@@ -1,0 +1,205 @@
+#include "tests/engine/engine_world.hh"
+
+#include <rte_eal.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+namespace mqlb::tests {
+namespace {
+
+using wire::IpAddress;
+using wire::MacAddress;
+
+constexpr MacAddress kClientPortMac{{0x02, 0, 0, 0, 0xff, 0}};
+constexpr MacAddress kBrokerPortMac{{0x02, 0, 0, 0, 0xff, 1}};
+constexpr uint32_t kClientNetwork = 0xc6120000;  // 198.18.0.0
+constexpr uint32_t kBrokerNetwork = 0xc6120100;  // 198.18.1.0
+constexpr uint32_t kFirstClientHost = 20;
+constexpr uint32_t kFirstBrokerHost = 11;
+
+template <typename T>
+T must(base::Result<T> result) {
+  if (!result) {
+    std::fprintf(stderr, "%s\n", result.error().message.c_str());
+    std::abort();
+  }
+  return std::move(*result);
+}
+
+std::unique_ptr<const config::Snapshot> compile(const config::Model& model,
+                                                const config::Snapshot* previous) {
+  if (auto valid = config::validate(model); !valid) {
+    std::fprintf(stderr, "%s\n", valid.error().message.c_str());
+    std::abort();
+  }
+  return must(config::compile(model, previous, {}));
+}
+
+wire::Endpoint broker_endpoint(unsigned i) {
+  return {IpAddress::v4(kBrokerNetwork + kFirstBrokerHost + i), 1883};
+}
+
+sim::ProxyExpectation expectation(config::ProxyProtocol version) {
+  switch (version) {
+    case config::ProxyProtocol::none: return sim::ProxyExpectation::none;
+    case config::ProxyProtocol::v1: return sim::ProxyExpectation::v1;
+    case config::ProxyProtocol::v2: return sim::ProxyExpectation::v2;
+  }
+  return sim::ProxyExpectation::none;
+}
+
+}  // namespace
+
+bool start_eal() {
+  static const bool started = [] {
+    const char* arguments[] = {"test",     "--no-huge",      "--no-shconf", "--no-pci",
+                               "-m",       "256",            "-l",          "0",
+                               "--no-telemetry", "--log-level=error"};
+    return rte_eal_init(static_cast<int>(std::size(arguments)),
+                        const_cast<char**>(arguments)) >= 0;
+  }();
+  return started;
+}
+
+EngineDut::EngineDut(const config::Model& model, const engine::LocalEngineOptions& options,
+                     uint64_t seed)
+    : random_(seed) {
+  engine_ = must(engine::LocalEngine::create(
+      compile(model, nullptr), {kClientPortMac, kBrokerPortMac}, options,
+      [this](config::PortId port, base::Bytes frame) { out_->transmit(port, frame); },
+      base::Instant(std::chrono::seconds(1))));
+}
+
+void EngineDut::receive(unsigned port, base::Bytes frame, base::Instant now,
+                        sim::FrameSink& out) {
+  out_ = &out;
+  engine_->receive(static_cast<config::PortId>(port), frame, now,
+                   random_.below(engine_->core_count()));
+}
+
+void EngineDut::advance(base::Instant now, sim::FrameSink& out) {
+  out_ = &out;
+  engine_->advance(now);
+}
+
+void EngineDut::reconfigure(const config::Model& model, base::Instant now) {
+  engine_->adopt(compile(model, &engine_->snapshot()), now);
+}
+
+uint64_t EngineDut::flows() const {
+  uint64_t n = 0;
+  for (size_t i = 0; i < engine_->core_count(); ++i) {
+    engine::Core& core = engine_->core(i);
+    if (core.worker() != nullptr) n += core.worker()->flows().size();
+    if (core.proxy() != nullptr) n += core.proxy()->flows().size();
+  }
+  return n;
+}
+
+uint64_t EngineDut::snat_ports_in_use() const {
+  uint64_t n = 0;
+  for (size_t i = 0; i < engine_->core_count(); ++i) {
+    if (engine_->core(i).proxy() == nullptr) continue;
+    for (const auto& use : engine_->core(i).proxy()->port_use()) n += use.in_use;
+  }
+  return n;
+}
+
+int64_t EngineDut::unaccounted_frames() const {
+  using base::Event;
+  int64_t n = 0;
+  for (size_t i = 0; i < engine_->core_count(); ++i) {
+    const base::CoreCounters& c = engine_->core(i).counters();
+    const auto event = [&c](Event e) {
+      return static_cast<int64_t>(c.events[static_cast<size_t>(e)].value());
+    };
+    n += event(Event::frames_in) + event(Event::frames_built);
+    n -= event(Event::frames_out) + event(Event::frames_handed_over);
+    for (const base::Counter& drop : c.drops) n -= static_cast<int64_t>(drop.value());
+  }
+  return n;
+}
+
+Setup default_setup(uint64_t seed) {
+  Setup s;
+  s.seed = seed;
+  config::Model& m = s.model;
+  m.ports = {{"clients", "c", config::PortRole::client, 1500, {}},
+             {"brokers", "b", config::PortRole::backend, 1500, {}}};
+  m.ports[0].addresses = {{IpAddress::v4(kClientNetwork + 1), 24}};
+  m.ports[1].addresses = {{IpAddress::v4(kBrokerNetwork + 1), 24}};
+  m.snat_pools = {{"outside",
+                   {IpAddress::v4(kBrokerNetwork + 100), IpAddress::v4(kBrokerNetwork + 101)},
+                   1024, 65535}};
+  config::Pool pool;
+  pool.name = "emqx";
+  pool.snat = "outside";
+  pool.proxy_protocol = config::ProxyProtocol::v2;
+  for (unsigned i = 0; i < s.brokers; ++i) {
+    pool.backends.push_back({"broker" + std::to_string(i + 1), broker_endpoint(i), 1});
+  }
+  m.pools = {pool};
+  config::Listener listener;
+  listener.name = "mqtt";
+  listener.endpoint = {IpAddress::v4(kClientNetwork + 10), 1883};
+  listener.pool = "emqx";
+  m.listeners = {listener};
+  m.settings.max_flows = 20000;
+  m.settings.max_connecting = 4096;
+  s.options.buffers = 16384;
+  s.options.secret[0] = static_cast<uint8_t>(seed);
+  s.options.random = static_cast<uint32_t>(seed * 2654435761U + 1);
+  return s;
+}
+
+EngineWorld::EngineWorld(const Setup& setup)
+    : random_(setup.seed ^ 0x5eed),
+      dut_(setup.model, setup.options, setup.seed),
+      world_({setup.seed, base::Duration(1000), 24, 100'000}, dut_) {
+  for (unsigned i = 0; i < setup.client_hosts; ++i) {
+    sim::HostConfig host;
+    host.name = "client" + std::to_string(i);
+    host.mac = {{0x02, 0, 0, 0, 1, static_cast<uint8_t>(i)}};
+    host.addresses = {IpAddress::v4(kClientNetwork + kFirstClientHost + i)};
+    clients_.push_back(&world_.add_host(0, host, setup.client_link, setup.client_link));
+  }
+  const config::Pool& pool = setup.model.pools[0];
+  for (unsigned i = 0; i < setup.brokers; ++i) {
+    sim::HostConfig host;
+    host.name = "broker" + std::to_string(i + 1);
+    host.mac = {{0x02, 0, 0, 0, 2, static_cast<uint8_t>(i)}};
+    host.addresses = {broker_endpoint(i).address};
+    sim::Host& h = world_.add_host(1, host, setup.broker_link, setup.broker_link);
+    sim::BrokerConfig config;
+    config.name = host.name;
+    config.address = broker_endpoint(i);
+    config.proxy = expectation(pool.proxy_protocol);
+    config.proxy_crc32c = pool.proxy_crc32c;
+    config.proxy_unique_id = pool.proxy_unique_id;
+    if (setup.broker_plan) {
+      config.plan = [this, i, plan = setup.broker_plan](const sim::Segment&) {
+        return plan(i, random_);
+      };
+    }
+    brokers_.push_back(std::make_unique<sim::Broker>(h, ledger_, config));
+  }
+  world_.rules().device_may_acknowledge = 70'000;
+  world_.rules().device_window = 29200;
+}
+
+void EngineWorld::client(base::Duration when, sim::ClientPlan plan) {
+  const uint32_t n = next_client_++;
+  sim::Host& host = *clients_[n % clients_.size()];
+  plan.local = {host.config().addresses[0],
+                static_cast<uint16_t>(1024 + n / clients_.size() % 60000)};
+  plan.listener = {IpAddress::v4(kClientNetwork + 10), 1883};
+  world_.after(when, [this, &host, plan] {
+    conversations_.push_back(sim::open_client(host, ledger_, plan));
+  });
+}
+
+void EngineWorld::run() { world_.run(); }
+
+}  // namespace mqlb::tests

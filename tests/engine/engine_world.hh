@@ -1,0 +1,88 @@
+// A simulated network around the real engine: clients on port 0, brokers on port 1.
+//
+//   clients 198.18.0.0/24 --links-- [ 198.18.0.10:1883 | engine | 198.18.1.100-101 ] --links-- brokers
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/engine/local_engine.hh"
+#include "tests/support/sim/broker.hh"
+#include "tests/support/sim/client.hh"
+#include "tests/support/sim/ledger.hh"
+#include "tests/support/sim/world.hh"
+
+namespace mqlb::tests {
+
+// The EAL without privileges or hugepages; once per process.
+bool start_eal();
+
+// The engine as the simulator's device. With several cores each frame goes to a random one, as a
+// port whose hash cannot be predicted would have it.
+class EngineDut final : public sim::Dut {
+ public:
+  EngineDut(const config::Model& model, const engine::LocalEngineOptions& options, uint64_t seed);
+
+  void receive(unsigned port, base::Bytes frame, base::Instant now, sim::FrameSink& out) override;
+  void advance(base::Instant now, sim::FrameSink& out) override;
+  [[nodiscard]] bool busy() const override { return flows() > 0; }
+
+  // Takes a changed configuration over.
+  void reconfigure(const config::Model& model, base::Instant now);
+
+  [[nodiscard]] engine::LocalEngine& engine() { return *engine_; }
+  [[nodiscard]] uint64_t flows() const;
+  [[nodiscard]] uint64_t snat_ports_in_use() const;
+  // Frames in, and frames made by the engine, that are neither sent nor dropped nor held: 0.
+  [[nodiscard]] int64_t unaccounted_frames() const;
+
+ private:
+  sim::FrameSink* out_ = nullptr;
+  sim::Random random_;
+  std::unique_ptr<engine::LocalEngine> engine_;
+};
+
+struct Setup {
+  uint64_t seed = 1;
+  config::Model model;
+  engine::LocalEngineOptions options;
+  sim::LinkConfig client_link;
+  sim::LinkConfig broker_link;
+  unsigned client_hosts = 4;
+  unsigned brokers = 3;
+  std::function<sim::BrokerPlan(unsigned broker, sim::Random&)> broker_plan;
+};
+
+// Two client networks' worth of addresses, three brokers, PROXY v2, short timeouts for closing.
+Setup default_setup(uint64_t seed);
+
+class EngineWorld {
+ public:
+  explicit EngineWorld(const Setup& setup);
+
+  // Opens a connection at `when` after now, from a client address and port of its own.
+  void client(base::Duration when, sim::ClientPlan plan);
+  // Until nothing is left to do.
+  void run();
+
+  [[nodiscard]] sim::World& world() { return world_; }
+  [[nodiscard]] EngineDut& dut() { return dut_; }
+  [[nodiscard]] sim::Random& random() { return random_; }
+  [[nodiscard]] const std::vector<std::shared_ptr<sim::Conversation>>& conversations() const {
+    return conversations_;
+  }
+  [[nodiscard]] sim::Broker& broker(size_t i) { return *brokers_[i]; }
+
+ private:
+  sim::Random random_;
+  EngineDut dut_;
+  sim::World world_;
+  sim::Ledger ledger_;
+  std::vector<sim::Host*> clients_;
+  std::vector<std::unique_ptr<sim::Broker>> brokers_;
+  std::vector<std::shared_ptr<sim::Conversation>> conversations_;
+  uint32_t next_client_ = 0;
+};
+
+}  // namespace mqlb::tests
