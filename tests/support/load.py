@@ -91,8 +91,8 @@ class Load:
 
         return await asyncio.gather(*(one(spec) for spec in clients))
 
-    async def echo(self, text="m", timeout=60, window=500):
-        """One message there and back for each open client; how many came back as sent."""
+    async def echo(self, text="m", rounds=1, timeout=60, window=500):
+        """`rounds` messages there and back for each open client; how many came back as sent."""
         gate = asyncio.Semaphore(window)
 
         async def one(index, client):
@@ -102,15 +102,20 @@ class Load:
                 except asyncio.TimeoutError:
                     return False
 
-        return sum(await asyncio.gather(*(one(i, c) for i, c in enumerate(self.clients))))
+        total = 0
+        for _ in range(rounds):
+            total += sum(await asyncio.gather(*(one(i, c) for i, c in enumerate(self.clients))))
+        return total
 
     async def ended(self):
         """Why connections ended, of those that did."""
         return [c.ended for c in self.clients if c.ended]
 
-    async def close(self, how="disconnect"):
-        """Closes all: `disconnect` (DISCONNECT and FIN), `fin`, or `reset`."""
-        for client in self.clients:
+    async def close(self, how="disconnect", newest=0):
+        """Closes all, or the newest: by `disconnect` (DISCONNECT and FIN), `fin`, or `reset`."""
+        keep = len(self.clients) - newest if newest else 0
+        closing, self.clients = self.clients[keep:], self.clients[:keep]
+        for client in closing:
             if client.ended:
                 continue
             if how == "reset":
@@ -120,8 +125,7 @@ class Load:
                 client.transport.write(mqtt.disconnect())
             client.transport.close()
         await asyncio.sleep(0)
-        count, self.clients = len(self.clients), []
-        return count
+        return len(closing)
 
     async def run(self):
         await agent.serve({name: getattr(self, name)

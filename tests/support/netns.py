@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 
 from tests.support import guardian
 
@@ -62,16 +63,16 @@ class Namespace:
         self.name = f"{prefix}-{name}"
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         self._fd = os.open(os.path.join(guardian.NETNS_DIR, self.name), os.O_RDONLY)
-        self._outer = []
+        self._outer = threading.local()
 
     def __enter__(self):
-        outer = os.open(f"/proc/self/task/{_libc.gettid()}/ns/net", os.O_RDONLY)
+        outer = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
         _setns(self._fd)
-        self._outer.append(outer)
+        self._outer.__dict__.setdefault("stack", []).append(outer)
         return self
 
     def __exit__(self, *_):
-        outer = self._outer.pop()
+        outer = self._outer.stack.pop()
         _setns(outer)
         os.close(outer)
 

@@ -8,6 +8,7 @@ as it was sent, except for two topics:
 
 import asyncio
 import hashlib
+import time
 
 from tests.support import agent, mqtt, proxy_header, tcp
 
@@ -15,9 +16,9 @@ from tests.support import agent, mqtt, proxy_header, tcp
 class Connection(asyncio.Protocol):
     def __init__(self, sink):
         self.sink = sink
-        self.record = {"peer": None, "proxy": 0, "source": None, "destination": None, "tlvs": {},
-                       "client_id": None, "version": None, "bytes": 0, "sequence": None,
-                       "half_closed": False, "end": None}
+        self.record = {"opened": time.monotonic(), "peer": None, "proxy": 0, "source": None,
+                       "destination": None, "tlvs": {}, "client_id": None, "version": None,
+                       "bytes": 0, "sequence": None, "half_closed": False, "end": None}
         self.digest = hashlib.sha256()
         self._head = b""
         self._parser = None
