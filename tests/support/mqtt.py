@@ -181,11 +181,10 @@ class Parser:
         self.rest = b""
 
     def feed(self, data):
+        """Cuts off the packets one by one: `rest` is exact behind each."""
         self.rest += data
-        packets = []
         while (cut := self._next()) is not None:
-            packets.append(cut)
-        return packets
+            yield cut
 
     def _next(self):
         try:
@@ -223,7 +222,7 @@ class Client:
             data = self.sock.recv(65536)
             if not data:
                 return None
-            self._queue = self._parser.feed(data)
+            self._queue = list(self._parser.feed(data))
         return self._queue.pop(0)
 
     def expect(self, kind):

@@ -68,13 +68,16 @@ class Connection(asyncio.Protocol):
         return self._head[header.size:]
 
     def _serve(self, data):
-        if self._bulk:
-            data = self._take_bulk(data)
-        for packet in self._parser.feed(data) if data else ():
-            self._answer(packet)
-        if self._bulk and self._parser.rest:
-            data, self._parser.rest = self._parser.rest, b""
-            self._serve(data)
+        while data:
+            if self._bulk:
+                data = self._take_bulk(data)
+            packets = self._parser.feed(data)
+            data = b""
+            for packet in packets:
+                self._answer(packet)
+                if self._bulk:  # what follows the packet is no MQTT
+                    data, self._parser.rest = self._parser.rest, b""
+                    break
 
     def _take_bulk(self, data):
         part, rest = data[:self._bulk], data[self._bulk:]
