@@ -13,7 +13,8 @@ class SinkHost(agent.Agent):
     """A sink on its broker host."""
 
     def __init__(self, topology, host):
-        super().__init__(topology.brokers[host - 1], "tests.support.sink")
+        self.namespace = topology.brokers[host - 1]
+        super().__init__(self.namespace, "tests.support.sink")
         self.name, self.address, self.port = f"sink{host}", netns.broker_address(host), SINK_PORT
         self.listen()
 

@@ -170,6 +170,10 @@ class Daemon:
         """SNAT ports in use or in quarantine."""
         return sum(row["in_use"] + row["quarantined"] for row in self.show("snat"))
 
+    def buffers_in_use(self):
+        """Packet buffers that are not in their pool."""
+        return sum(row["in_use"] for row in self.show("buffers"))
+
     def resident_kib(self):
         """Resident memory of the daemon's process."""
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:

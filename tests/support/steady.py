@@ -22,6 +22,11 @@ class Steady:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
+    @property
+    def local(self):
+        """The client's own address and port."""
+        return self._client.sock.getsockname()
+
     def _run(self):
         try:
             while not self._end.wait(0.005):

@@ -1,0 +1,85 @@
+"""Many connections at once, and many that never become one."""
+
+import errno
+
+import pytest
+
+from tests.support import agent, daemon, netns, rawhost, wait
+
+HELD = 20000
+FLOOD = 100000
+
+
+@pytest.fixture
+def lb(balancer, sink_hosts):
+    with balancer(daemon.pool("mqtt", sink_hosts),
+                  "set closing-timeout 1\nset snat-quarantine 1\n") as started:
+        yield started
+
+
+@pytest.fixture
+def load_processes(topology):
+    """Four processes for clients: open files per process are limited."""
+    agents = [agent.Agent(topology.clients[n % 2], "tests.support.load") for n in range(4)]
+    yield agents
+    for each in agents:
+        each.close()
+
+
+def test_20000_connections_held_and_closed(lb, sinks, load_processes):
+    buffers = lb.buffers_in_use()
+    each = HELD // len(load_processes)
+    for number, load in enumerate(load_processes):
+        addresses = netns.client_addresses(1 + number % 2)
+        load.start("open", destination=[netns.VIP, 1883], clients=[
+            [f"held-{number}-{i}", addresses[i % len(addresses)], 0] for i in range(each)])
+    for load in load_processes:
+        answers = load.result(timeout=150)
+        assert [a for a in answers if a[0] != 0] == []
+    assert lb.flows_in_use() == HELD
+    assert sum(sink.call("count") for sink in sinks) == HELD
+    snat = lb.show("snat")
+    assert sum(row["in_use"] for row in snat) == HELD
+
+    for load in load_processes:
+        load.start("echo")
+    assert sum(load.result(timeout=120) for load in load_processes) == HELD
+
+    # Every way to end, also of the peers' addresses.
+    for load, how in zip(load_processes, ("disconnect", "fin", "reset", "disconnect")):
+        load.call("close", how=how)
+    lb.idle(timeout=60)
+    wait.until(lambda: lb.buffers_in_use() <= buffers, 10, "buffers given back")
+    wait.until(lambda: sum(sink.call("count") for sink in sinks) == 0, 10, "brokers without client")
+
+
+def test_100000_syns_without_ack(lb, topology, sinks, loads, steady):
+    """A flood costs no memory, and clients come through it."""
+    with rawhost.RawHost(topology.clients[1], netns.unowned_addresses()[0]) as host:
+        sources = netns.unowned_addresses()[1:101]
+        frames = list(rawhost.syn_frames(host.mac, host.peer_mac, sources, range(2000, 3000)))
+        assert len(frames) == FLOOD
+        flood(host.sock, frames[:1000])  # whatever is set up once, is
+        before, memory = answered(lb), lb.resident_kib()
+        with steady():
+            loads[0].start("open", destination=[netns.VIP, 1883], window=20, clients=[
+                [f"flooded-{i}", netns.client_addresses(1)[0], 0] for i in range(500)])
+            flood(host.sock, frames)
+            assert [a for a in loads[0].result(timeout=60) if a[0] != 0] == []
+        # AF_PACKET may lose frames under a flood; most must have been served.
+        wait.until(lambda: answered(lb) - before > FLOOD // 2, 10, "SYNs answered")
+        assert lb.resident_kib() - memory < 2048
+        assert lb.flows_in_use() < 600
+
+
+def flood(sock, frames):
+    for frame in frames:
+        try:
+            sock.send(frame)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+
+
+def answered(lb):
+    return lb.counters()["event", "syn-answered"]
