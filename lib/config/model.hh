@@ -29,16 +29,22 @@ struct Port {
   PortRole role = PortRole::both;
   uint16_t mtu = 1500;  // bytes of IP packet
   std::vector<wire::Prefix> addresses;
+
+  friend bool operator==(const Port&, const Port&) = default;
 };
 
 struct Core {
   unsigned lcore = 0;
   CoreRole role = CoreRole::both;
+
+  friend bool operator==(const Core&, const Core&) = default;
 };
 
 struct Route {
   wire::Prefix prefix;
   wire::IpAddress gateway;
+
+  friend bool operator==(const Route&, const Route&) = default;
 };
 
 // Source addresses and ports toward the brokers.
@@ -47,12 +53,16 @@ struct SnatPool {
   std::vector<wire::IpAddress> addresses;
   uint16_t first_port = 1024;
   uint16_t last_port = 65535;
+
+  friend bool operator==(const SnatPool&, const SnatPool&) = default;
 };
 
 struct Backend {
   std::string name;  // unique within its pool
   wire::Endpoint endpoint;
   uint32_t weight = 1;  // 1 to 1000
+
+  friend bool operator==(const Backend&, const Backend&) = default;
 };
 
 struct Pool {
@@ -65,9 +75,11 @@ struct Pool {
   std::string snat;              // name of a SnatPool
   uint32_t table_size = 65537;   // Maglev slots: a prime
   uint64_t hash_seed = 0;
-  uint32_t connect_tries = 3;                        // brokers tried for one client, 1 to 16
-  std::chrono::milliseconds connect_timeout{1000};   // for one try
+  uint32_t connect_tries = 3;                       // brokers tried for one client, 1 to 16
+  std::chrono::milliseconds connect_timeout{1000};  // for one try
   std::vector<Backend> backends;
+
+  friend bool operator==(const Pool&, const Pool&) = default;
 };
 
 struct Listener {
@@ -76,19 +88,24 @@ struct Listener {
   std::string pool;
   uint32_t max_connect_bytes = 16384;                 // a whole CONNECT packet
   std::chrono::milliseconds connect_deadline{10000};  // from handshake to complete CONNECT
+
+  friend bool operator==(const Listener&, const Listener&) = default;
 };
 
 struct Settings {
   PollMode poll = PollMode::adaptive;
-  // Flows end after 1.5 x keep alive, but never before idle_floor; with keep alive 0 after idle_max.
+  // Flows end after 1.5 x keep alive, but never before idle_floor; with keep alive 0 after
+  // idle_max.
   std::chrono::seconds idle_floor{120};
   std::chrono::seconds idle_max{86400};
-  std::chrono::seconds closing_timeout{10};    // both FINs acknowledged, or a RST passed
+  std::chrono::seconds closing_timeout{10};      // both FINs acknowledged, or a RST passed
   std::chrono::seconds half_close_timeout{300};  // one FIN seen
-  std::chrono::seconds snat_quarantine{60};    // before a SNAT port is used again
-  uint32_t max_flows = 100000;       // per worker; only before start
-  uint32_t max_connecting = 16384;   // per worker: clients between handshake and splice
-  uint32_t rst_per_second = 1000;    // RSTs for unknown flows, per core
+  std::chrono::seconds snat_quarantine{60};      // before a SNAT port is used again
+  uint32_t max_flows = 100000;                   // per worker; only before start
+  uint32_t max_connecting = 16384;               // per worker: clients between handshake and splice
+  uint32_t rst_per_second = 1000;                // RSTs for unknown flows, per core
+
+  friend bool operator==(const Settings&, const Settings&) = default;
 };
 
 struct Model {
@@ -99,6 +116,8 @@ struct Model {
   std::vector<Pool> pools;
   std::vector<Listener> listeners;
   Settings settings;
+
+  friend bool operator==(const Model&, const Model&) = default;
 };
 
 [[nodiscard]] std::string_view to_string(PortRole role);
@@ -107,6 +126,9 @@ struct Model {
 [[nodiscard]] std::string_view to_string(FallbackKey key);
 [[nodiscard]] std::string_view to_string(ProxyProtocol version);
 [[nodiscard]] std::string_view to_string(PollMode mode);
+
+// A word that can name an object: letters, digits, '.', '_' and '-', at most kMaxName.
+[[nodiscard]] bool is_name(std::string_view text);
 
 // Checks everything that one object cannot check alone: references, duplicates, reachability of
 // brokers and gateways, addresses that mean two things. The message names the object.

@@ -15,8 +15,8 @@
 namespace mqlb::maglev {
 
 struct Member {
-  std::string name;      // what its permutation is derived from; unique
-  uint32_t weight = 1;   // at least 1
+  std::string name;     // what its permutation is derived from; unique
+  uint32_t weight = 1;  // a member of weight 0 gets no slot, any other at least one
 };
 
 // The index of a member in the list that the table was built from.
@@ -26,7 +26,8 @@ class Table {
  public:
   Table() = default;
 
-  // size: a prime, larger than the number of members (at most 65,535). No members: an empty table.
+  // size: a prime, larger than the number of members (at most 65,535). A size that is not, no
+  // members, or none with a weight: an empty table.
   [[nodiscard]] static Table build(std::span<const Member> members, uint32_t size);
 
   [[nodiscard]] bool empty() const { return slots_.empty(); }
@@ -38,11 +39,13 @@ class Table {
 
   // The first members met walking the table from the hash's slot, each once, in order: the first
   // is lookup(hash), the others are who to try when it cannot be reached. Fills at most out.size()
-  // entries and returns how many.
+  // entries and returns how many. Takes a few steps per member, and up to one turn round the table
+  // to reach those of very small weight.
   size_t candidates(uint64_t hash, std::span<MemberIndex> out) const;
 
  private:
   std::vector<MemberIndex> slots_;
+  size_t member_count_ = 0;  // that have a slot
 };
 
 // The hash of a key (a Client ID) as every balancer with the same seed computes it: XXH3, 64 bits.

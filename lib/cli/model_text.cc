@@ -1,0 +1,122 @@
+#include "lib/cli/model_text.hh"
+
+#include <type_traits>
+
+#include "lib/cli/lookup.hh"
+
+namespace mqlb::cli {
+namespace {
+
+using config::Model;
+
+std::string text(bool on) { return on ? "on" : "off"; }
+template <typename Integer>
+requires std::is_integral_v<Integer> std::string text(Integer n) { return std::to_string(n); }
+template <typename Rep, typename Period>
+std::string text(std::chrono::duration<Rep, Period> d) {
+  return std::to_string(d.count());
+}
+template <typename T>
+requires std::is_enum_v<T> std::string text(T value) { return std::string(to_string(value)); }
+
+// "PREFIX VALUE" unless the value is the default.
+template <typename T>
+void put_set(std::string& out, const std::string& prefix, const T& value, const T& standard) {
+  if (value != standard) out += prefix + " " + text(value) + "\n";
+}
+
+void put_ports(std::string& out, const Model& model) {
+  for (const config::Port& port : model.ports) {
+    out += "port add " + port.name + " device " + port.device + " role " + text(port.role) + "\n";
+    put_set(out, "port set " + port.name + " mtu", port.mtu, config::Port{}.mtu);
+  }
+  for (const config::Core& core : model.cores) {
+    out += "core add " + text(core.lcore) + " role " + text(core.role) + "\n";
+  }
+  for (const config::Port& port : model.ports) {
+    for (const wire::Prefix& own : port.addresses) {
+      out += "address add " + port.name + " " + to_string(own) + "\n";
+    }
+  }
+  for (const config::Route& route : model.routes) {
+    out += "route add " + to_string(route.prefix) + " via " + to_string(route.gateway) + "\n";
+  }
+}
+
+// Addresses that follow each other as one range.
+void put_snat(std::string& out, const config::SnatPool& pool) {
+  const std::string add = "snat add " + pool.name;
+  for (size_t i = 0; i < pool.addresses.size();) {
+    size_t last = i;
+    while (last + 1 < pool.addresses.size() &&
+           pool.addresses[last + 1] == successor(pool.addresses[last]) &&
+           pool.addresses[last + 1].is_v4() == pool.addresses[i].is_v4()) {
+      ++last;
+    }
+    const std::string first = to_string(pool.addresses[i]);
+    out += last == i ? add + " address " + first + "\n"
+                     : add + " range " + first + " " + to_string(pool.addresses[last]) + "\n";
+    i = last + 1;
+  }
+  const config::SnatPool standard;
+  if (pool.first_port != standard.first_port || pool.last_port != standard.last_port) {
+    out += "snat set " + pool.name + " ports " + text(pool.first_port) + " " +
+           text(pool.last_port) + "\n";
+  }
+}
+
+void put_pool(std::string& out, const config::Pool& pool) {
+  const config::Pool standard;
+  const std::string set = "pool set " + pool.name + " ";
+  out += "pool add " + pool.name + " snat " + pool.snat + "\n";
+  put_set(out, set + "key", pool.key, standard.key);
+  put_set(out, set + "fallback", pool.fallback, standard.fallback);
+  put_set(out, set + "proxy-protocol", pool.proxy_protocol, standard.proxy_protocol);
+  put_set(out, set + "proxy-crc32c", pool.proxy_crc32c, standard.proxy_crc32c);
+  put_set(out, set + "proxy-unique-id", pool.proxy_unique_id, standard.proxy_unique_id);
+  put_set(out, set + "table-size", pool.table_size, standard.table_size);
+  put_set(out, set + "hash-seed", pool.hash_seed, standard.hash_seed);
+  put_set(out, set + "connect-tries", pool.connect_tries, standard.connect_tries);
+  put_set(out, set + "connect-timeout", pool.connect_timeout, standard.connect_timeout);
+  for (const config::Backend& b : pool.backends) {
+    out += "backend add " + pool.name + " " + b.name + " " + to_string(b.endpoint);
+    put_set(out, " weight", b.weight, config::Backend{}.weight);
+    if (b.weight == config::Backend{}.weight) out += "\n";
+  }
+}
+
+void put_listener(std::string& out, const config::Listener& listener) {
+  const config::Listener standard;
+  const std::string set = "listener set " + listener.name + " ";
+  out += "listener add " + listener.name + " " + to_string(listener.endpoint) + " pool " +
+         listener.pool + "\n";
+  put_set(out, set + "max-connect", listener.max_connect_bytes, standard.max_connect_bytes);
+  put_set(out, set + "connect-deadline", listener.connect_deadline, standard.connect_deadline);
+}
+
+void put_settings(std::string& out, const config::Settings& s) {
+  const config::Settings standard;
+  put_set(out, "set poll", s.poll, standard.poll);
+  put_set(out, "set idle-floor", s.idle_floor, standard.idle_floor);
+  put_set(out, "set idle-max", s.idle_max, standard.idle_max);
+  put_set(out, "set closing-timeout", s.closing_timeout, standard.closing_timeout);
+  put_set(out, "set half-close-timeout", s.half_close_timeout, standard.half_close_timeout);
+  put_set(out, "set snat-quarantine", s.snat_quarantine, standard.snat_quarantine);
+  put_set(out, "set max-flows", s.max_flows, standard.max_flows);
+  put_set(out, "set max-connecting", s.max_connecting, standard.max_connecting);
+  put_set(out, "set rst-per-second", s.rst_per_second, standard.rst_per_second);
+}
+
+}  // namespace
+
+std::string to_commands(const Model& model) {
+  std::string out;
+  put_ports(out, model);
+  for (const config::SnatPool& pool : model.snat_pools) put_snat(out, pool);
+  for (const config::Pool& pool : model.pools) put_pool(out, pool);
+  for (const config::Listener& listener : model.listeners) put_listener(out, listener);
+  put_settings(out, model.settings);
+  return out;
+}
+
+}  // namespace mqlb::cli

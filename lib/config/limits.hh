@@ -1,0 +1,41 @@
+// The ranges of every number in the configuration, stated once: validate() refuses what is outside,
+// the commands and their reference name the same bounds.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mqlb::config {
+
+struct Range {
+  uint64_t least;
+  uint64_t most;
+
+  [[nodiscard]] constexpr bool contains(uint64_t n) const { return n >= least && n <= most; }
+};
+
+inline constexpr Range kMtuRange{576, 9216};   // RFC 791: every host takes 576 bytes
+inline constexpr uint16_t kLeastMtuV6 = 1280;  // RFC 8200 section 5
+inline constexpr Range kLcoreRange{0, 127};
+inline constexpr Range kSnatPortRange{1, 65535};
+inline constexpr Range kWeightRange{1, 1000};
+inline constexpr Range kTableSizeRange{3, 16777213};
+inline constexpr Range kHashSeedRange{0, UINT64_MAX};
+inline constexpr Range kConnectTriesRange{1, 16};
+inline constexpr Range kConnectTimeoutRange{10, 60'000};     // milliseconds
+inline constexpr Range kMaxConnectRange{128, 1'048'576};     // bytes
+inline constexpr Range kConnectDeadlineRange{100, 600'000};  // milliseconds
+inline constexpr Range kIdleFloorRange{1, 604'800};          // seconds, as those below
+inline constexpr Range kIdleMaxRange{1, 31'536'000};
+inline constexpr Range kClosingTimeoutRange{1, 600};
+inline constexpr Range kHalfCloseTimeoutRange{1, 86'400};
+inline constexpr Range kSnatQuarantineRange{0, 3'600};
+inline constexpr Range kMaxFlowsRange{1, 100'000'000};
+inline constexpr Range kMaxConnectingRange{1, 4'194'304};
+inline constexpr Range kRstPerSecondRange{0, 10'000'000};
+
+// Names are words of the command language: letters, digits, '.', '_' and '-'.
+inline constexpr size_t kMaxName = 48;
+inline constexpr size_t kMaxDeviceName = 63;  // RTE_DEV_NAME_MAX_LEN less its end
+
+}  // namespace mqlb::config

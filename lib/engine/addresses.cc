@@ -1,0 +1,72 @@
+#include "lib/engine/addresses.hh"
+
+#include <algorithm>
+
+#include "lib/base/bytes.hh"
+
+namespace mqlb::engine {
+
+EndpointMap::EndpointMap() : buckets_(16, kNone) {}
+
+size_t EndpointMap::hash(const wire::Endpoint& endpoint) {
+  const auto& o = endpoint.address.octets();
+  const uint64_t high = uint64_t{base::load_be32(o.data())} << 32 | base::load_be32(o.data() + 4);
+  const uint64_t low =
+      uint64_t{base::load_be32(o.data() + 8)} << 32 | base::load_be32(o.data() + 12);
+  const uint64_t mixed = (high ^ (low + endpoint.port) * 0x9e3779b97f4a7c15U) * 0xd6e8feb86659fd93U;
+  return static_cast<size_t>(mixed >> 40);
+}
+
+uint16_t EndpointMap::add(const wire::Endpoint& endpoint) {
+  const uint16_t known = lookup(endpoint);
+  if (known != kNone) return known;
+  endpoints_.push_back(endpoint);
+  if (endpoints_.size() * 2 > buckets_.size()) {
+    buckets_.assign(buckets_.size() * 2, kNone);
+    for (uint16_t n = 0; n + 1U < endpoints_.size(); ++n) insert(n);
+  }
+  const auto number = static_cast<uint16_t>(endpoints_.size() - 1);
+  insert(number);
+  return number;
+}
+
+void EndpointMap::insert(uint16_t number) {
+  size_t i = hash(endpoints_[number]);
+  while (buckets_[i & (buckets_.size() - 1)] != kNone) ++i;
+  buckets_[i & (buckets_.size() - 1)] = number;
+}
+
+void Addresses::adopt(const config::Snapshot& snapshot) {
+  std::fill(listeners_.begin(), listeners_.end(), kNoListener);
+  std::fill(present_.begin(), present_.end(), false);
+  for (config::ListenerId id = 0; id < snapshot.listeners.size(); ++id) {
+    const config::ListenerEntry& listener = snapshot.listeners[id];
+    const uint16_t vip = vips_.add(listener.endpoint);
+    listeners_.resize(std::max<size_t>(listeners_.size(), vip + 1U), kNoListener);
+    if (!listener.retired) listeners_[vip] = id;
+    add_local(listener.endpoint.address, nullptr);
+  }
+  for (const config::PortEntry& port : snapshot.ports) {
+    for (const wire::Prefix& prefix : port.addresses) add_local(prefix.address, nullptr);
+  }
+  for (config::SnatId id = 0; id < snapshot.snats.size(); ++id) {
+    add_local(snapshot.snats[id].address, &id);
+  }
+  broker_of_.assign(snapshot.backends.size(), 0);
+  for (config::BackendId id = 0; id < snapshot.backends.size(); ++id) {
+    broker_of_[id] = brokers_.add(snapshot.backends[id].endpoint);
+  }
+}
+
+void Addresses::add_local(const wire::IpAddress& address, const config::SnatId* snat) {
+  const uint16_t n = locals_.add({address, 0});
+  if (n >= local_.size()) {
+    local_.resize(n + 1U);
+    present_.resize(n + 1U);
+  }
+  if (!present_[n]) local_[n] = LocalAddress{};
+  present_[n] = true;
+  if (snat != nullptr) local_[n] = LocalAddress{true, *snat};
+}
+
+}  // namespace mqlb::engine

@@ -1,0 +1,123 @@
+// What the parts of one data core share, and the little that all cores share.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "lib/base/counters.hh"
+#include "lib/engine/addresses.hh"
+#include "lib/engine/frame.hh"
+#include "lib/engine/message.hh"
+#include "lib/engine/rate_limit.hh"
+
+namespace mqlb::engine {
+
+// Link addresses of next hops. Written by the control thread, read by all cores.
+class NeighbourTable {
+ public:
+  // False while the next hop is not resolved.
+  [[nodiscard]] bool lookup(config::NextHopId id, wire::MacAddress& out) const {
+    const uint64_t word = entries_[id].load(std::memory_order_relaxed);
+    for (size_t i = 0; i < 6; ++i) out.octets[i] = static_cast<uint8_t>(word >> (8 * i));
+    return (word & kResolved) != 0;
+  }
+  void set(config::NextHopId id, const wire::MacAddress& mac) {
+    uint64_t word = kResolved;
+    for (size_t i = 0; i < 6; ++i) word |= uint64_t{mac.octets[i]} << (8 * i);
+    entries_[id].store(word, std::memory_order_relaxed);
+  }
+  void clear(config::NextHopId id) { entries_[id].store(0, std::memory_order_relaxed); }
+
+ private:
+  static constexpr uint64_t kResolved = uint64_t{1} << 63;
+  std::array<std::atomic<uint64_t>, config::kMaxNextHops> entries_{};
+};
+
+// What the SYN-ACK of a backend said last, so that clients are not promised more. Written by
+// proxies, read by workers about once a second.
+struct LearntOptions {
+  bool known = false;
+  uint16_t mss = 0;
+  bool sack = false;
+  bool timestamps = false;
+};
+
+class LearntTable {
+ public:
+  [[nodiscard]] LearntOptions lookup(config::BackendId id) const {
+    const uint32_t word = entries_[id].load(std::memory_order_relaxed);
+    return {(word & 1U) != 0, static_cast<uint16_t>(word >> 16), (word & 2U) != 0,
+            (word & 4U) != 0};
+  }
+  void set(config::BackendId id, uint16_t mss, bool sack, bool timestamps) {
+    const uint32_t word = uint32_t{mss} << 16 | (timestamps ? 4U : 0U) | (sack ? 2U : 0U) | 1U;
+    if (entries_[id].load(std::memory_order_relaxed) != word) {
+      entries_[id].store(word, std::memory_order_relaxed);
+    }
+  }
+
+ private:
+  std::array<std::atomic<uint32_t>, config::kMaxBackends> entries_{};
+};
+
+// The same for all cores, made before they start.
+struct Shared {
+  std::array<wire::MacAddress, config::kMaxPorts> port_macs{};
+  NeighbourTable neighbours;
+  LearntTable learnt;
+  tcp::Secret secret{};
+  uint64_t boot_id = 0;  // random; begins each PROXY protocol UNIQUE_ID
+  uint32_t random = 0;   // seeds for tables
+  std::vector<CoreIndex> workers;  // cores with the role, in order
+  std::vector<CoreIndex> proxies;
+};
+
+// Per-core accounts of configured objects, indexed by id. A worker's and a proxy's on one core add
+// to the same.
+struct BackendCounters {
+  base::Counter flows;  // now
+  base::Counter selected, established, failures;
+  base::Counter bytes_to_backend, bytes_to_client;
+};
+struct ListenerCounters {
+  base::Counter flows;  // now
+  base::Counter accepted, spliced, refused;
+};
+struct ObjectCounters {
+  std::array<BackendCounters, config::kMaxBackends> backends;
+  std::array<ListenerCounters, config::kMaxListeners> listeners;
+  std::array<base::Counter, config::kMaxSnats> snats;  // ports taken now
+};
+
+// Delivers messages to other cores.
+class MessageSink {
+ public:
+  virtual ~MessageSink() = default;
+  // False if the queue is full.
+  virtual bool send(const Message& message) = 0;
+  // A frame for the core that owns its flow; takes it in any case, false if it had to be dropped.
+  virtual bool hand_over(CoreIndex to, const Frame& frame) = 0;
+  // An ARP frame for the control thread; takes it in any case.
+  virtual void to_control(const Frame& frame) = 0;
+};
+
+struct CoreContext {
+  CoreContext(CoreIndex core, Shared& common, FrameIo& io, MessageSink& message_sink)
+      : index(core), shared(common), sink(message_sink), output(io, counters) {}
+
+  CoreIndex index;
+  Shared& shared;
+  MessageSink& sink;
+  base::CoreCounters counters;
+  std::unique_ptr<ObjectCounters> objects = std::make_unique<ObjectCounters>();
+  Output output;
+  const config::Snapshot* snapshot = nullptr;
+  Addresses addresses;
+  base::Instant now{};
+  uint32_t now_seconds = 0;
+  TokenBucket rst_bucket;
+};
+
+}  // namespace mqlb::engine

@@ -1,0 +1,235 @@
+#include "lib/engine/core.hh"
+
+#include <algorithm>
+
+#include "lib/engine/reply.hh"
+
+namespace mqlb::engine {
+
+using base::Drop;
+using base::Event;
+
+base::Result<std::unique_ptr<Core>> Core::create(CoreIndex index, config::CoreRole role,
+                                                 Shared& shared, FrameIo& io, MessageSink& others,
+                                                 const config::Snapshot& snapshot) {
+  std::unique_ptr<Core> core(new Core(index, shared, io, others));
+  const config::Settings& settings = snapshot.settings;
+  if (role != config::CoreRole::proxy) {
+    auto worker = Worker::create(core->context_, settings.max_flows, settings.max_connecting);
+    if (!worker) return tl::unexpected(worker.error());
+    core->worker_ = std::move(*worker);
+  }
+  if (role != config::CoreRole::worker) {
+    // Any proxy may be asked by every worker.
+    const uint64_t flows = uint64_t{settings.max_flows} * shared.workers.size();
+    const uint64_t share = flows / shared.proxies.size() + settings.max_connecting;
+    const auto most = static_cast<uint32_t>(std::min<uint64_t>(flows, share));
+    auto proxy = Proxy::create(core->context_, most, settings.max_connecting);
+    if (!proxy) return tl::unexpected(proxy.error());
+    core->proxy_ = std::move(*proxy);
+  }
+  core->adopt(snapshot);
+  return core;
+}
+
+Core::~Core() = default;
+
+void Core::adopt(const config::Snapshot& snapshot) {
+  context_.snapshot = &snapshot;
+  context_.addresses.adopt(snapshot);
+  context_.rst_bucket.set_rate(snapshot.settings.rst_per_second);
+  if (worker_) worker_->refresh_offers();
+  if (proxy_) proxy_->adopt_snapshot();
+}
+
+void Core::receive(std::span<const Frame> frames) {
+  context_.counters[Event::frames_in].add(frames.size());
+  while (!frames.empty()) {
+    const auto burst = frames.first(std::min(frames.size(), kBurst));
+    for (const Frame& frame : burst) sort(frame);
+    run_batches();
+    frames = frames.subspan(burst.size());
+  }
+}
+
+void Core::sort(const Frame& frame) {
+  const wire::ParseRules rules{context_.shared.port_macs[frame.port],
+                               context_.snapshot->ports[frame.port].mtu};
+  auto packet = wire::parse_packet(frame.bytes(), rules, frame.checksum);
+  if (!packet) {
+    context_.output.drop(frame, packet.error());
+    return;
+  }
+  switch (packet->kind) {
+    case wire::PacketKind::tcp:
+      sort_tcp(*packet, frame);
+      break;
+    case wire::PacketKind::arp:
+      answer_arp(*packet, frame);
+      break;
+    case wire::PacketKind::icmp:
+      on_icmp(*packet, frame);
+      break;
+  }
+}
+
+void Core::sort_tcp(wire::Packet& packet, const Frame& frame) {
+  const wire::TcpView tcp = packet.tcp();
+  const Addresses& addresses = context_.addresses;
+  if (tcp.has(wire::kSyn) && addresses.local(packet.source) != nullptr) {
+    context_.output.drop(frame, Drop::bad_source_address);  // our own: a loop or a forgery
+    return;
+  }
+  const uint16_t vip = addresses.vip({packet.destination, tcp.destination_port()});
+  if (vip != EndpointMap::kNone) {
+    if (context_.shared.workers.empty()) {
+      context_.output.drop(frame, Drop::no_owner);
+      return;
+    }
+    const CoreIndex owner = worker_for({packet.source, tcp.source_port()});
+    if (owner != context_.index) {
+      hand_over(owner, frame);
+    } else {
+      to_worker_.add(packet, frame, vip);
+    }
+    return;
+  }
+  const LocalAddress* local = addresses.local(packet.destination);
+  if (local == nullptr) {
+    context_.output.drop(frame, Drop::foreign_address);
+  } else if (!local->snat) {
+    reset_unknown(context_, packet, frame, Drop::no_listener, Event::rst_to_client);
+  } else if (context_.shared.proxies.empty()) {
+    context_.output.drop(frame, Drop::no_owner);
+  } else if (const CoreIndex owner = proxy_for(tcp.destination_port());
+             owner != context_.index) {
+    hand_over(owner, frame);
+  } else {
+    to_proxy_.add(packet, frame, local->snat_id);
+  }
+}
+
+void Core::run_batches() {
+  if (to_worker_.count > 0) {
+    const size_t n = std::exchange(to_worker_.count, 0);
+    worker_->process(std::span(to_worker_.packets).first(n),
+                     std::span<const Frame>(to_worker_.frames).first(n),
+                     std::span<const uint16_t>(to_worker_.keys).first(n));
+    deliver_local();
+  }
+  if (to_proxy_.count > 0) {
+    const size_t n = std::exchange(to_proxy_.count, 0);
+    proxy_->process(std::span(to_proxy_.packets).first(n),
+                    std::span<const Frame>(to_proxy_.frames).first(n),
+                    std::span<const uint16_t>(to_proxy_.keys).first(n));
+    deliver_local();
+  }
+}
+
+// Which core owns a flow follows from its addresses alone, so any core can tell and no port needs
+// to be programmed. Workers share clients by a hash, proxies share SNAT ports by remainder.
+CoreIndex Core::worker_for(const wire::Endpoint& client) const {
+  const std::vector<CoreIndex>& workers = context_.shared.workers;
+  if (workers.size() == 1) return workers[0];
+  const uint64_t key = uint64_t{client.address.v4_bits()} << 16 | client.port;
+  const uint64_t mixed = (key ^ context_.shared.random) * 0x9e3779b97f4a7c15U;
+  return workers[(mixed >> 32) * workers.size() >> 32];
+}
+
+CoreIndex Core::proxy_for(uint16_t snat_port) const {
+  const std::vector<CoreIndex>& proxies = context_.shared.proxies;
+  return proxies.size() == 1 ? proxies[0] : proxies[snat_port % proxies.size()];
+}
+
+void Core::hand_over(CoreIndex to, const Frame& frame) {
+  if (context_.sink.hand_over(to, frame)) {
+    context_.counters[Event::frames_handed_over].add();
+  } else {
+    context_.counters[Drop::ring_full].add();
+  }
+}
+
+void Core::receive(const Message& message) {
+  deliver(message);
+  deliver_local();
+}
+
+void Core::deliver_local() {
+  // Messages sent meanwhile are appended, so the queue is walked by index.
+  for (size_t i = 0; i < local_.queue.size(); ++i) {
+    const Message message = local_.queue[i];
+    deliver(message);
+  }
+  local_.queue.clear();
+}
+
+void Core::deliver(const Message& message) {
+  const auto visit = [this](const auto& body) {
+    using Body = std::decay_t<decltype(body)>;
+    constexpr bool for_proxy =
+        std::is_same_v<Body, OpenRequest> || std::is_same_v<Body, ClientFin> ||
+        std::is_same_v<Body, ClientMoved> || std::is_same_v<Body, Release>;
+    if constexpr (for_proxy) {
+      proxy_->receive(body);
+    } else {
+      worker_->receive(body);
+    }
+  };
+  std::visit(visit, message.body);
+}
+
+void Core::advance() {
+  if (worker_) {
+    worker_->advance();
+    if (offers_refreshed_ != context_.now_seconds) {
+      offers_refreshed_ = context_.now_seconds;
+      worker_->refresh_offers();
+    }
+  }
+  if (proxy_) proxy_->advance();
+  deliver_local();
+}
+
+// Requests for our addresses are answered here; what may tell a next hop's address goes to the
+// control thread.
+void Core::answer_arp(wire::Packet& packet, const Frame& frame) {
+  wire::Arp arp;
+  if (!wire::parse_arp(packet.network, arp)) {
+    context_.output.drop(frame, Drop::bad_arp);
+    return;
+  }
+  const bool for_us = arp.operation == wire::Arp::request &&
+                      answers_arp_for(arp.target, frame.port);
+  const bool announcement = arp.operation == wire::Arp::reply || arp.sender == arp.target;
+  if (for_us && !announcement) {
+    const wire::MacAddress own = context_.shared.port_macs[frame.port];
+    const wire::Arp reply{wire::Arp::reply, own, arp.target, arp.sender_mac, arp.sender};
+    Frame out = frame;
+    out.length = static_cast<uint16_t>(
+        wire::build_arp(reply, {own, arp.sender_mac}, {out.data, out.capacity}));
+    context_.counters[Event::arp_answered].add();
+    context_.output.transmit(frame.port, out);
+  } else if (announcement) {
+    context_.counters[Drop::arp_consumed].add();
+    context_.sink.to_control(frame);
+  } else {
+    context_.output.drop(frame, Drop::arp_consumed);
+  }
+}
+
+bool Core::answers_arp_for(const wire::IpAddress& address, config::PortId port) const {
+  const config::PortEntry& entry = context_.snapshot->ports[port];
+  const auto same = [&](const wire::Prefix& p) { return p.address == address; };
+  if (std::any_of(entry.addresses.begin(), entry.addresses.end(), same)) return true;
+  const LocalAddress* local = context_.addresses.local(address);
+  if (local == nullptr) return false;
+  if (local->snat) return entry.role != config::PortRole::client;
+  const auto listens = [&](const config::ListenerEntry& l) {
+    return l.endpoint.address == address;
+  };
+  const auto& listeners = context_.snapshot->listeners;
+  return entry.role != config::PortRole::backend &&
+         std::any_of(listeners.begin(), listeners.end(), listens);
+}
+
+}  // namespace mqlb::engine

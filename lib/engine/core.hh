@@ -1,0 +1,125 @@
+// One data core: sorts frames by what they are for and runs its roles over them.
+//
+// The same object serves a NIC, a capture file and a test: frames and messages come in by calls,
+// go out through FrameIo and MessageSink, and time is an argument. Not thread-safe: one thread owns
+// it, except where noted.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "lib/base/result.hh"
+#include "lib/engine/context.hh"
+#include "lib/engine/proxy.hh"
+#include "lib/engine/worker.hh"
+
+namespace mqlb::engine {
+
+class Core {
+ public:
+  // snapshot must outlive its use; see adopt(). others: how other cores and the control thread are
+  // reached. Memory for max_flows and max_connecting of the settings is taken here.
+  [[nodiscard]] static base::Result<std::unique_ptr<Core>> create(CoreIndex index,
+                                                                  config::CoreRole role,
+                                                                  Shared& shared, FrameIo& io,
+                                                                  MessageSink& others,
+                                                                  const config::Snapshot& snapshot);
+  ~Core();
+
+  // From here on the previous snapshot is not read any more.
+  void adopt(const config::Snapshot& snapshot);
+  void set_time(base::Instant now) {
+    context_.now = now;
+    context_.now_seconds = base::to_seconds(now);
+  }
+  // Takes the frames; Frame::port says where each came in.
+  void receive(std::span<const Frame> frames);
+  void receive(const Message& message);
+  // Timers and sweeps; call it at least each millisecond while there is traffic.
+  void advance();
+  // Passes everything collected to the shell.
+  void flush() { context_.output.flush(); }
+  // Sends a ready frame of the control thread.
+  void transmit(config::PortId port, const Frame& frame) {
+    context_.output.transmit(port, frame);
+  }
+
+  // Any thread may read counters.
+  [[nodiscard]] const base::CoreCounters& counters() const { return context_.counters; }
+  [[nodiscard]] const ObjectCounters& objects() const { return *context_.objects; }
+  // Null without the role. For reports, on the owning thread.
+  [[nodiscard]] Worker* worker() { return worker_.get(); }
+  [[nodiscard]] Proxy* proxy() { return proxy_.get(); }
+  [[nodiscard]] CoreContext& context() { return context_; }
+
+ private:
+  // Messages to this core wait in a queue until its present work is done.
+  class LocalFirst : public MessageSink {
+   public:
+    LocalFirst(CoreIndex self, MessageSink& others) : self_(self), others_(others) {}
+    bool send(const Message& message) override {
+      if (message.to != self_) return others_.send(message);
+      queue.push_back(message);
+      return true;
+    }
+    bool hand_over(CoreIndex to, const Frame& frame) override {
+      return others_.hand_over(to, frame);
+    }
+    void to_control(const Frame& frame) override { others_.to_control(frame); }
+
+    std::vector<Message> queue;
+
+   private:
+    CoreIndex self_;
+    MessageSink& others_;
+  };
+
+  // Packets of a burst that one role takes together.
+  static constexpr size_t kBurst = 32;
+  struct Batch {
+    size_t count = 0;
+    std::array<wire::Packet, kBurst> packets;
+    std::array<Frame, kBurst> frames;
+    std::array<uint16_t, kBurst> keys;  // vip, or SNAT id
+    void add(const wire::Packet& packet, const Frame& frame, uint16_t key) {
+      packets[count] = packet;
+      frames[count] = frame;
+      keys[count++] = key;
+    }
+  };
+
+  Core(CoreIndex index, Shared& shared, FrameIo& io, MessageSink& others)
+      : local_(index, others), context_(index, shared, io, local_) {}
+
+  void sort(const Frame& frame);
+  void sort_tcp(wire::Packet& packet, const Frame& frame);
+  void run_batches();
+  void deliver_local();
+  void deliver(const Message& message);
+  void answer_arp(wire::Packet& packet, const Frame& frame);
+  [[nodiscard]] bool answers_arp_for(const wire::IpAddress& address, config::PortId port) const;
+  void hand_over(CoreIndex to, const Frame& frame);
+  [[nodiscard]] CoreIndex worker_for(const wire::Endpoint& client) const;
+  [[nodiscard]] CoreIndex proxy_for(uint16_t snat_port) const;
+
+  // icmp.cc
+  void on_icmp(wire::Packet& packet, const Frame& frame);
+  void answer_echo(wire::Packet& packet, const Frame& frame);
+  void on_icmp_error(wire::Packet& packet, const Frame& frame);
+  void error_to_client(wire::Packet& packet, const Frame& frame, config::SnatId snat);
+  void error_to_broker(wire::Packet& packet, const Frame& frame, uint16_t vip);
+  void send_icmp(wire::Packet& packet, const Frame& frame, config::PortId port,
+                 const wire::IpAddress& source, const wire::IpAddress& destination,
+                 const wire::MacAddress& link_destination);
+
+  LocalFirst local_;
+  CoreContext context_;
+  std::unique_ptr<Worker> worker_;
+  std::unique_ptr<Proxy> proxy_;
+  Batch to_worker_;
+  Batch to_proxy_;
+  uint32_t offers_refreshed_ = 0;
+};
+
+}  // namespace mqlb::engine

@@ -1,0 +1,148 @@
+// The broker side: opens connections to brokers, sends the PROXY header, and passes packets from
+// brokers to clients.
+//
+// Owner: one data core. proxy_open.cc holds what happens until the PROXY header and the bytes that
+// are ours are acknowledged ("settled"), proxy_splice.cc the spliced state and its end.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "lib/base/result.hh"
+#include "lib/base/slab.hh"
+#include "lib/base/timer_wheel.hh"
+#include "lib/engine/context.hh"
+#include "lib/flow/proxy_table.hh"
+#include "lib/flow/snat_ports.hh"
+#include "lib/proxy_protocol/proxy_protocol.hh"
+#include "lib/wire/build.hh"
+
+namespace mqlb::engine {
+
+// A broker connection that is being opened. What is ours to deliver is the PROXY header, and the
+// bytes of the client that a worker acknowledged:
+//
+//     iss  iss+1            iss+1+header                    +owned        broker space
+//      |SYN| PROXY header ... | the client's first bytes ... | spliced ...
+//                             ^ first_byte + seq_delta
+struct Opening : base::TimerNode {
+  static constexpr size_t kMaxTries = 16;
+
+  FlowIndex flow = flow::kNoFlow;
+  OpenRequest request;
+  std::unique_ptr<tcp::Reassembly> held;
+  std::array<maglev::MemberIndex, kMaxTries> candidates;
+  uint8_t candidate_count = 0;
+  uint8_t next_candidate = 0;
+  uint8_t repeats = 0;  // of the SYN in this try, then of the data
+  uint8_t stale = 0;    // challenge ACKs answered in this try
+  base::End failure = base::End::backends_failed;  // of the latest try
+  base::Instant try_ends{};
+  base::Instant sent_at{};  // of the latest SYN
+  std::array<uint8_t, proxy_protocol::kMaxHeader> header;
+  uint16_t header_length = 0;
+  base::Seq32 iss;
+  base::Seq32 snd_una;  // from the SYN-ACK on
+  base::Seq32 snd_nxt;
+  base::Seq32 rcv_nxt;     // the broker's ISN + 1, until it sends data
+  uint32_t send_window = 0;       // bytes, the broker's
+  uint32_t congestion_window = 0;  // bytes
+  uint16_t broker_mss = 0;
+  bool scaled = false;   // the broker scales windows
+  uint8_t broker_scale = 0;
+  uint32_t broker_tsval = 0;
+  base::Duration retransmit{};
+  base::Seq32 client_fin_end;  // broker space, with kPeerFin
+};
+
+class Proxy {
+ public:
+  [[nodiscard]] static base::Result<std::unique_ptr<Proxy>> create(CoreContext& context,
+                                                                   uint32_t max_flows,
+                                                                   uint32_t max_connecting);
+
+  // TCP segments to our SNAT addresses snats[i]. Takes the frames.
+  static constexpr size_t kMaxBurst = 32;
+  void process(std::span<wire::Packet> packets, std::span<const Frame> frames,
+               std::span<const config::SnatId> snats);
+  // The flow that sends from a SNAT address and port to a broker, or null.
+  [[nodiscard]] flow::ProxyFlow* lookup(config::SnatId snat, uint16_t port,
+                                        const wire::Endpoint& broker);
+  // An ICMP error says that the broker cannot be reached. seq: of the segment it quotes, which must
+  // be our SYN's (RFC 5927 section 4.1).
+  void unreachable(flow::ProxyFlow& f, base::Seq32 seq);
+
+  void receive(const OpenRequest& message);
+  void receive(const ClientFin& message);
+  void receive(const ClientMoved& message);
+  void receive(const Release& message);
+
+  void adopt_snapshot();
+  void advance();
+
+  [[nodiscard]] const flow::ProxyTable& flows() const { return flows_; }
+  [[nodiscard]] uint32_t opening() const { return opening_.size(); }
+
+  // For reports: use of one SNAT address toward one broker endpoint.
+  struct PortUse {
+    config::SnatId snat = 0;
+    wire::Endpoint broker;
+    uint32_t in_use = 0, quarantined = 0, capacity = 0;
+  };
+  [[nodiscard]] std::vector<PortUse> port_use() const;
+
+ private:
+  Proxy(CoreContext& context, flow::ProxyTable flows, uint32_t max_connecting);
+
+  // proxy_open.cc
+  void encode_header(Opening& o);
+  void try_next(Opening& o);
+  bool take_port(Opening& o, config::BackendId backend);
+  void choose_iss(Opening& o, const flow::SnatPorts& ports);
+  void send_syn(Opening& o);
+  void failed_try(Opening& o, base::Event event);
+  void fail(Opening& o);
+  void in_syn_sent(wire::Packet& packet, const Frame& frame, Opening& o);
+  void established(wire::Packet& packet, Opening& o, const wire::TcpOptions& options);
+  [[nodiscard]] bool announce(Opening& o, const splice::Translation& to_broker, uint32_t floor);
+  void while_settling(wire::Packet& packet, const Frame& frame, Opening& o);
+  bool guard_ack(wire::Packet& packet, Opening& o);
+  void send_owned(Opening& o);
+  void settled(Opening& o);
+  void on_timer(Opening& o);
+  void retransmit(Opening& o);
+  void abandon(Opening& o);
+  [[nodiscard]] uint32_t owned_length(const Opening& o) const;
+  [[nodiscard]] base::Seq32 owned_end(const Opening& o) const;
+  [[nodiscard]] wire::Segment segment_to_broker(const Opening& o) const;
+  void send_to_broker(const Opening& o, const wire::Segment& segment);
+  void reset_broker(Opening& o, base::Seq32 seq);
+  void give_back_port(flow::ProxyFlow& f, base::Seq32 last_seq);
+
+  // proxy_splice.cc
+  void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
+  void watch_ends(const wire::Packet& packet, flow::ProxyFlow& f);
+  void reset_at(const flow::ProxyFlow& f, base::Seq32 seq);
+  void reset_client(const flow::ProxyFlow& f, const Release& message);
+  [[nodiscard]] flow::SnatPorts* ports(uint16_t broker, config::SnatId snat) const {
+    const size_t i = size_t{broker} * config::kMaxSnats + snat;
+    return i < ports_.size() ? ports_[i].get() : nullptr;
+  }
+  [[nodiscard]] Opening& opening(const flow::ProxyFlow& f) { return opening_[f.opening]; }
+  [[nodiscard]] WorkerRef worker_of(const flow::ProxyFlow& f) const {
+    return {f.worker_flow, f.worker, f.worker_generation};
+  }
+
+  CoreContext& context_;
+  flow::ProxyTable flows_;
+  base::Slab<Opening> opening_;
+  base::TimerWheel timers_;
+  std::vector<std::unique_ptr<flow::SnatPorts>> ports_;  // [broker][snat]
+  uint64_t opened_ = 0;  // for UNIQUE_ID
+  size_t next_snat_ = 0;
+};
+
+}  // namespace mqlb::engine

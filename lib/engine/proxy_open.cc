@@ -1,0 +1,508 @@
+// From a worker's request to a settled connection: brokers tried in turn, the PROXY header and the
+// client's owned bytes delivered.
+#include <algorithm>
+
+#include "lib/engine/proxy.hh"
+#include "lib/engine/reply.hh"
+#include "lib/engine/worker_limits.hh"
+#include "lib/wire/tcp_options.hh"
+
+namespace mqlb::engine {
+
+using base::Drop;
+using base::End;
+using base::Event;
+using base::Seq32;
+using flow::ProxyFlow;
+using flow::ProxyState;
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr base::Duration kFirstSynRepeat = 200ms;
+constexpr base::Duration kUnresolvedRetry = 10ms;
+constexpr base::Duration kLeastRetransmit = 200ms;  // as Linux; RFC 6298 asks for a second
+constexpr uint8_t kDataTries = 7;                   // 200 ms doubled: about 25 s
+constexpr uint8_t kStaleTries = 4;
+constexpr uint32_t kInitialSegments = 10;  // RFC 6928
+
+}  // namespace
+
+void Proxy::receive(const OpenRequest& request) {
+  std::unique_ptr<tcp::Reassembly> held(request.held);
+  const FlowIndex index = flows_.take();
+  const uint32_t slot = index == flow::kNoFlow ? base::Slab<Opening>::kNone : opening_.take();
+  if (slot == base::Slab<Opening>::kNone) {
+    if (index != flow::kNoFlow) flows_.give_back(index);
+    if (!context_.sink.send({request.from.core, OpenFailed{request.from, End::proxy_full}})) {
+      context_.counters[Event::messages_lost].add();
+    }
+    return;
+  }
+  Opening& o = opening_[slot];
+  o.flow = index;
+  o.request = request;
+  o.request.held = nullptr;
+  o.held = std::move(held);
+  ProxyFlow& f = flows_[index];
+  f.client = request.client.address;
+  f.client_port = request.client.port;
+  f.client_mac = request.client_mac;
+  f.client_side = request.client_side;
+  f.vip = request.vip;
+  f.worker = request.from.core;
+  f.worker_flow = request.from.flow;
+  f.worker_generation = request.from.generation;
+  f.opening = slot;
+  const config::PoolEntry& pool = context_.snapshot->pools[request.pool];
+  encode_header(o);
+  if (!pool.table.empty()) {
+    const size_t tries = std::min<size_t>(pool.connect_tries, Opening::kMaxTries);
+    o.candidate_count = static_cast<uint8_t>(
+        pool.table.candidates(request.hash, std::span(o.candidates).first(tries)));
+    // Members of the table, which may change before the last try, as ids, which do not.
+    for (size_t i = 0; i < o.candidate_count; ++i) {
+      o.candidates[i] = pool.backends[o.candidates[i]];
+    }
+  }
+  try_next(o);
+}
+
+void Proxy::encode_header(Opening& o) {
+  const config::PoolEntry& pool = context_.snapshot->pools[o.request.pool];
+  const wire::Endpoint& listener = context_.addresses.vip_endpoint(o.request.vip);
+  const base::MutableBytes out(o.header);
+  switch (pool.proxy_protocol) {
+    case config::ProxyProtocol::none:
+      o.header_length = 0;
+      break;
+    case config::ProxyProtocol::v1:
+      o.header_length = static_cast<uint16_t>(
+          proxy_protocol::encode_v1(o.request.client, listener, out));
+      break;
+    case config::ProxyProtocol::v2: {
+      // Unique over cores and restarts: boot, core and count.
+      uint8_t id[16];
+      base::store_be32(id, static_cast<uint32_t>(context_.shared.boot_id >> 32));
+      base::store_be32(id + 4, static_cast<uint32_t>(context_.shared.boot_id));
+      const uint64_t count = uint64_t{context_.index} << 56 | ++opened_;
+      base::store_be32(id + 8, static_cast<uint32_t>(count >> 32));
+      base::store_be32(id + 12, static_cast<uint32_t>(count));
+      const proxy_protocol::V2Options options{
+          pool.proxy_crc32c, pool.proxy_unique_id ? base::Bytes(id) : base::Bytes{}};
+      o.header_length = static_cast<uint16_t>(
+          proxy_protocol::encode_v2(o.request.client, listener, options, out));
+      break;
+    }
+  }
+}
+
+// Begins with the next broker that has a free SNAT port; gives up when there is none.
+void Proxy::try_next(Opening& o) {
+  while (o.next_candidate < o.candidate_count) {
+    const config::BackendId backend = o.candidates[o.next_candidate++];
+    const config::BackendEntry& entry = context_.snapshot->backends[backend];
+    if (entry.retired || entry.pool != o.request.pool) continue;  // removed since we were asked
+    if (!take_port(o, backend)) {
+      o.failure = End::snat_exhausted;
+      continue;
+    }
+    context_.objects->backends[backend].selected.add();
+    context_.objects->backends[backend].flows.add();
+    o.repeats = 0;
+    o.stale = 0;
+    o.try_ends = context_.now + context_.snapshot->pools[o.request.pool].connect_timeout;
+    send_syn(o);
+    return;
+  }
+  fail(o);
+}
+
+bool Proxy::take_port(Opening& o, config::BackendId backend) {
+  const config::Snapshot& snapshot = *context_.snapshot;
+  ProxyFlow& f = flows_[o.flow];
+  const std::vector<config::SnatId>& snats = snapshot.pools[o.request.pool].snats;
+  const uint16_t broker = context_.addresses.broker_of(backend);
+  const auto quarantine = static_cast<uint32_t>(snapshot.settings.snat_quarantine.count());
+  const bool v4 = snapshot.backends[backend].endpoint.address.is_v4();
+  const size_t first = next_snat_++;
+  for (size_t i = 0; i < snats.size(); ++i) {
+    const config::SnatId snat = snats[(first + i) % snats.size()];
+    if (snapshot.snats[snat].address.is_v4() != v4) continue;
+    flow::SnatPorts* table = ports(broker, snat);
+    if (table == nullptr) continue;
+    const auto port = table->take(o.flow, context_.now_seconds, quarantine);
+    if (!port) continue;
+    f.backend = backend;
+    f.broker = broker;
+    f.snat = snat;
+    f.snat_port = *port;
+    f.state = ProxyState::syn_sent;
+    context_.objects->snats[snat].add();
+    choose_iss(o, *table);
+    return true;
+  }
+  return false;
+}
+
+// The ISN that leaves the client's sequence numbers as they are, unless the port's last connection
+// went beyond it: the broker may hold that one in TIME-WAIT and would take our SYN for an old one
+// (RFC 9293 section 3.6.1). Then one that is surely after it.
+void Proxy::choose_iss(Opening& o, const flow::SnatPorts& ports) {
+  constexpr uint32_t kBeyond = 1U << 17;
+  const Seq32 derived = o.request.first_byte - 1U - o.header_length;
+  const auto last = ports.last_seq(flows_[o.flow].snat_port);
+  o.iss = !last || derived.after(*last) ? derived : *last + kBeyond;
+}
+
+wire::Segment Proxy::segment_to_broker(const Opening& o) const {
+  const config::Snapshot& snapshot = *context_.snapshot;
+  const ProxyFlow& f = flows_[o.flow];
+  const config::BackendEntry& backend = snapshot.backends[f.backend];
+  wire::Segment segment;
+  segment.source = {snapshot.snats[f.snat].address, f.snat_port};
+  segment.destination = backend.endpoint;
+  segment.window = o.request.client_window;
+  segment.ack = o.rcv_nxt;
+  if (o.request.negotiated.timestamps) {
+    segment.options.timestamps = wire::Timestamps{o.request.client_tsval, o.broker_tsval};
+  }
+  return segment;
+}
+
+void Proxy::send_to_broker(const Opening& o, const wire::Segment& segment) {
+  const ProxyFlow& f = flows_[o.flow];
+  const config::BackendEntry& backend = context_.snapshot->backends[f.backend];
+  wire::Segment addressed = segment;
+  addressed.link.source = context_.shared.port_macs[backend.port];
+  if (!context_.shared.neighbours.lookup(backend.next_hop, addressed.link.destination)) return;
+  send_segment(context_, backend.port, addressed);
+}
+
+void Proxy::send_syn(Opening& o) {
+  const ProxyFlow& f = flows_[o.flow];
+  const config::Snapshot& snapshot = *context_.snapshot;
+  const config::BackendEntry& backend = snapshot.backends[f.backend];
+  wire::MacAddress mac;
+  if (!context_.shared.neighbours.lookup(backend.next_hop, mac)) {
+    // The connection waits, not a packet: there is nothing that a flood could fill.
+    timers_.arm(o, std::min(o.try_ends, context_.now + kUnresolvedRetry));
+    return;
+  }
+  const tcp::Negotiated& n = o.request.negotiated;
+  wire::Segment syn = segment_to_broker(o);
+  syn.flags = wire::kSyn;
+  syn.seq = o.iss;
+  const uint16_t path =
+      std::min(snapshot.ports[backend.port].mtu, snapshot.ports[o.request.client_side].mtu);
+  syn.options.mss = std::min<uint16_t>(
+      n.mss, static_cast<uint16_t>(path - wire::kIpv4Header - wire::kTcpHeader));
+  if (n.has_window_scale) syn.options.window_scale = n.window_scale;
+  syn.options.sack_permitted = n.sack;
+  if (n.timestamps) syn.options.timestamps = wire::Timestamps{o.request.client_tsval, 0};
+  // The window of a SYN is never scaled (RFC 7323 section 2.2).
+  const uint32_t window = uint32_t{o.request.client_window} << n.window_scale;
+  syn.window = static_cast<uint16_t>(std::min(window, 0xffffU));
+  send_to_broker(o, syn);
+  context_.counters[o.repeats == 0 ? Event::broker_syn : Event::broker_syn_again].add();
+  o.sent_at = context_.now;
+  timers_.arm(o, std::min(o.try_ends, context_.now + kFirstSynRepeat * (1 << o.repeats)));
+}
+
+// This broker will not do: the next one is tried at once.
+void Proxy::failed_try(Opening& o, Event event) {
+  ProxyFlow& f = flows_[o.flow];
+  context_.counters[event].add();
+  context_.objects->backends[f.backend].failures.add();
+  context_.objects->backends[f.backend].flows.subtract();
+  o.failure = event == Event::broker_bad_options ? End::options_mismatch : End::backends_failed;
+  give_back_port(f, o.iss + 1U);
+  timers_.stop(o);
+  try_next(o);
+}
+
+void Proxy::give_back_port(ProxyFlow& f, Seq32 last_seq) {
+  ports(f.broker, f.snat)->give_back(f.snat_port, last_seq, context_.now_seconds);
+  context_.objects->snats[f.snat].subtract();
+}
+
+void Proxy::fail(Opening& o) {
+  const ProxyFlow& f = flows_[o.flow];
+  if (!context_.sink.send({f.worker, OpenFailed{worker_of(f), o.failure}})) {
+    context_.counters[Event::messages_lost].add();  // the worker's own timer finds out
+  }
+  timers_.stop(o);
+  flows_.give_back(o.flow);
+  opening_.give_back(opening_.index_of(o));
+}
+
+void Proxy::in_syn_sent(wire::Packet& packet, const Frame& frame, Opening& o) {
+  const wire::TcpView tcp = packet.tcp();
+  const bool acceptable = tcp.has(wire::kAck) && tcp.ack() == o.iss + 1U;
+  const auto options = wire::parse_tcp_options(tcp.options());
+  if (tcp.has(wire::kRst)) {
+    context_.output.drop(frame, acceptable ? Drop::handshake_consumed : Drop::outside_window);
+    if (acceptable) failed_try(o, Event::broker_refused);
+  } else if (!acceptable && tcp.has(wire::kAck) && o.stale < kStaleTries) {
+    // The broker still has an old connection there: RFC 9293 section 3.10.7.3 has us reset it, and
+    // ask again at once.
+    ++o.stale;
+    context_.counters[Event::broker_stale].add();
+    reset_broker(o, tcp.ack());
+    context_.output.drop(frame, Drop::handshake_consumed);
+    send_syn(o);
+  } else if (!acceptable || !tcp.has(wire::kSyn) || !options) {
+    context_.output.drop(frame, Drop::outside_window);
+  } else {
+    context_.output.drop(frame, Drop::handshake_consumed);
+    established(packet, o, *options);
+  }
+}
+
+// A SYN-ACK: the numbers of both connections are known, so both directions can be translated.
+void Proxy::established(wire::Packet& packet, Opening& o, const wire::TcpOptions& options) {
+  const wire::TcpView tcp = packet.tcp();
+  const tcp::Negotiated& n = o.request.negotiated;
+  ProxyFlow& f = flows_[o.flow];
+  o.rcv_nxt = tcp.seq() + 1U;
+  o.broker_mss = options.mss.value_or(wire::kDefaultMss);
+  o.scaled = options.window_scale.has_value() && n.has_window_scale;
+  o.broker_scale = o.scaled ? *options.window_scale : uint8_t{0};
+  o.broker_tsval = options.timestamps ? options.timestamps->value : 0;
+  // Only what we offered can be learnt.
+  const LearntOptions known = context_.shared.learnt.lookup(f.backend);
+  const bool sack = n.sack ? options.sack_permitted : !known.known || known.sack;
+  const bool timestamps =
+      n.timestamps ? options.timestamps.has_value() : !known.known || known.timestamps;
+  context_.shared.learnt.set(f.backend, o.broker_mss, sack, timestamps);
+  if (n.timestamps && !options.timestamps) {
+    // The client would miss the timestamps it was promised (RFC 7323 section 3.2).
+    reset_broker(o, o.iss + 1U);
+    failed_try(o, Event::broker_bad_options);
+    return;
+  }
+
+  splice::Translation to_broker;
+  to_broker.seq = static_cast<uint32_t>(o.iss + 1U + o.header_length - o.request.first_byte);
+  to_broker.ack = static_cast<uint32_t>(tcp.seq() - o.request.client_iss);
+  uint32_t floor = 0;
+  if (n.timestamps) {
+    // What the client sees must not go back behind what the worker sent (PAWS, RFC 7323 section 5).
+    floor = base::to_milliseconds(context_.now) + o.request.clock_offset;
+    if (static_cast<int32_t>(o.request.our_tsval - floor) > 0) floor = o.request.our_tsval;
+    to_broker.timestamp = o.broker_tsval - floor;
+  }
+  if (n.has_window_scale && !o.scaled) to_broker.window_shift = static_cast<int8_t>(n.window_scale);
+  to_broker.strip_sack = n.sack && !options.sack_permitted;
+  const wire::Endpoint& listener = context_.addresses.vip_endpoint(f.vip);
+  const wire::Endpoint& broker = context_.addresses.broker_endpoint(f.broker);
+  const wire::Endpoint snat{context_.snapshot->snats[f.snat].address, f.snat_port};
+  to_broker.checksum = splice::checksum_constant(o.request.client, listener, snat, broker,
+                                                 to_broker.seq, to_broker.ack);
+  f.seq_delta = -to_broker.ack;
+  f.ack_delta = -to_broker.seq;
+  f.timestamp_delta = -to_broker.timestamp;
+  f.window_shift =
+      n.has_window_scale ? static_cast<int8_t>(o.broker_scale - kWindowScale) : int8_t{0};
+  f.checksum = splice::checksum_constant(broker, snat, listener, o.request.client, f.seq_delta,
+                                         f.ack_delta);
+  f.state = ProxyState::settling;
+  context_.objects->backends[f.backend].established.add();
+
+  o.snd_una = o.snd_nxt = o.iss + 1U;
+  o.send_window = tcp.window();
+  o.congestion_window = kInitialSegments * o.broker_mss;
+  o.repeats = 0;
+  o.retransmit = std::max(kLeastRetransmit, 2 * (context_.now - o.sent_at));
+  send_owned(o);
+  if (!announce(o, to_broker, floor)) {
+    // The worker cannot be told, and will find out by its own timer.
+    reset_broker(o, o.snd_nxt);
+    context_.objects->backends[f.backend].flows.subtract();
+    give_back_port(f, o.snd_nxt);
+    fail(o);
+    return;
+  }
+  if (owned_length(o) == 0) {
+    settled(o);
+  } else {
+    timers_.arm(o, context_.now + o.retransmit);
+  }
+}
+
+bool Proxy::announce(Opening& o, const splice::Translation& to_broker, uint32_t floor) {
+  const ProxyFlow& f = flows_[o.flow];
+  Opened opened;
+  opened.to = worker_of(f);
+  opened.proxy_flow = o.flow;
+  opened.proxy = context_.index;
+  opened.backend = f.backend;
+  opened.snat = f.snat;
+  opened.snat_port = f.snat_port;
+  opened.translation = to_broker;
+  opened.tsecr_floor = floor;
+  return context_.sink.send({f.worker, opened});
+}
+
+uint32_t Proxy::owned_length(const Opening& o) const {
+  const size_t bytes = o.held ? o.held->contiguous().size() : 0;
+  return o.header_length + static_cast<uint32_t>(bytes);
+}
+
+Seq32 Proxy::owned_end(const Opening& o) const { return o.iss + 1U + owned_length(o); }
+
+// Sends what is ours, from snd_nxt on, as far as the broker's window and ours allow. The header goes
+// alone and whole in one segment.
+void Proxy::send_owned(Opening& o) {
+  const Seq32 data_begin = o.iss + 1U + o.header_length;
+  const uint32_t timestamps = o.request.negotiated.timestamps ? 12 : 0;
+  const config::Snapshot& snapshot = *context_.snapshot;
+  const config::PortId port = snapshot.backends[flows_[o.flow].backend].port;
+  const uint32_t headers = wire::kIpv4Header + wire::kTcpHeader;
+  const uint32_t mss =
+      std::min<uint32_t>(o.broker_mss, snapshot.ports[port].mtu - headers) - timestamps;
+  const uint32_t window = std::min(o.send_window, o.congestion_window);
+  wire::Segment segment = segment_to_broker(o);
+  segment.flags = wire::kAck | wire::kPsh;
+  while (o.snd_nxt.before(owned_end(o))) {
+    const auto in_flight = static_cast<uint32_t>(o.snd_nxt - o.snd_una);
+    segment.seq = o.snd_nxt;
+    if (o.snd_nxt.before(data_begin)) {
+      o.snd_nxt = o.iss + 1U;  // from its beginning: it is never cut
+      segment.seq = o.snd_nxt;
+      segment.payload = base::Bytes(o.header).first(o.header_length);
+    } else {
+      if (in_flight >= window) return;
+      const base::Bytes data = o.held->contiguous();
+      const auto from = static_cast<size_t>(o.snd_nxt - data_begin);
+      const size_t size =
+          std::min<size_t>({data.size() - from, mss, size_t{window} - in_flight});
+      segment.payload = data.subspan(from, size);
+    }
+    send_to_broker(o, segment);
+    o.snd_nxt += static_cast<uint32_t>(segment.payload.size());
+  }
+}
+
+void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o) {
+  const wire::TcpView tcp = packet.tcp();
+  if (tcp.has(wire::kSyn)) {
+    // The broker repeats its SYN-ACK: what we sent was lost.
+    context_.output.drop(frame, Drop::handshake_consumed);
+    retransmit(o);
+    return;
+  }
+  const FlowIndex index = o.flow;
+  if (tcp.has(wire::kAck)) {
+    const Seq32 ack = tcp.ack();
+    o.send_window = uint32_t{tcp.window()} << o.broker_scale;
+    const bool acceptable = !ack.before(o.snd_una);
+    if (acceptable && ack.after(o.snd_una)) {
+      o.congestion_window += static_cast<uint32_t>(ack - o.snd_una);
+      o.snd_una = ack;
+      if (o.snd_nxt.before(ack)) o.snd_nxt = ack;
+      o.repeats = 0;
+    }
+  }
+  const bool passes = guard_ack(packet, o);
+  if (!o.snd_una.before(owned_end(o))) {
+    settled(o);
+  } else {
+    send_owned(o);
+    if (o.repeats == 0) timers_.arm(o, context_.now + o.retransmit);
+  }
+  if (passes) {
+    splice(packet, frame, index);
+  } else {
+    context_.output.drop(frame, Drop::absorbed_ack);
+  }
+}
+
+// The client knows nothing of the PROXY header, and saw our acknowledgement of its owned bytes. An
+// ACK up to there says nothing new to it, and one below looks like an attack or a duplicate (RFC
+// 5961 section 5): absorbed, or raised if the segment carries something. False: absorb it.
+bool Proxy::guard_ack(wire::Packet& packet, Opening& o) {
+  wire::TcpView tcp = packet.tcp();
+  if (!tcp.has(wire::kAck)) return true;
+  const Seq32 known = o.request.first_byte + o.request.acked;
+  const Seq32 ack = tcp.ack() + flows_[o.flow].ack_delta;
+  if (ack.after(known)) return true;
+  if (packet.segment_length() == 0 && !tcp.has(wire::kRst)) return false;
+  if (ack.before(known)) splice::replace_ack(tcp, known - flows_[o.flow].ack_delta);
+  return true;
+}
+
+void Proxy::settled(Opening& o) {
+  timers_.stop(o);
+  ProxyFlow& f = flows_[o.flow];
+  f.state = ProxyState::spliced;
+  const uint32_t slot = f.opening;
+  f.client_fin_end = o.client_fin_end.raw();
+  opening_.give_back(slot);
+}
+
+void Proxy::on_timer(Opening& o) {
+  if (flows_[o.flow].state == ProxyState::syn_sent) {
+    if (context_.now >= o.try_ends) {
+      failed_try(o, Event::broker_unanswered);
+      return;
+    }
+    wire::MacAddress mac;
+    const config::BackendEntry& backend = context_.snapshot->backends[flows_[o.flow].backend];
+    if (o.sent_at != base::Instant{} &&
+        context_.shared.neighbours.lookup(backend.next_hop, mac)) {
+      ++o.repeats;
+    }
+    send_syn(o);
+    return;
+  }
+  if (++o.repeats > kDataTries) {
+    abandon(o);
+    return;
+  }
+  o.retransmit = o.retransmit * 2;
+  o.congestion_window = o.broker_mss;
+  retransmit(o);
+  timers_.arm(o, context_.now + o.retransmit);
+}
+
+// Goes back to the first byte that is not acknowledged.
+void Proxy::retransmit(Opening& o) {
+  context_.counters[Event::header_again].add();
+  o.snd_nxt = o.snd_una;
+  if (o.send_window == 0) o.send_window = 1;  // probes a closed window
+  send_owned(o);
+}
+
+// The broker answered the SYN and then nothing more. The client gets a RST and comes again.
+void Proxy::abandon(Opening& o) {
+  const ProxyFlow& f = flows_[o.flow];
+  timers_.stop(o);
+  reset_broker(o, o.snd_nxt);
+  if (!context_.sink.send({f.worker, BrokerReset{worker_of(f)}})) {
+    context_.counters[Event::messages_lost].add();
+  }
+  wire::Segment rst;
+  rst.link = {context_.shared.port_macs[f.client_side], f.client_mac};
+  rst.source = context_.addresses.vip_endpoint(f.vip);
+  rst.destination = o.request.client;
+  rst.flags = wire::kRst | wire::kAck;
+  rst.seq = o.request.client_iss + 1U;
+  rst.ack = o.request.first_byte + o.request.acked;
+  send_segment(context_, f.client_side, rst);
+  context_.counters[Event::rst_to_client].add();
+  settled(o);
+}
+
+void Proxy::reset_broker(Opening& o, Seq32 seq) {
+  wire::Segment rst = segment_to_broker(o);
+  rst.options = {};
+  rst.flags = wire::kRst;
+  rst.seq = seq;
+  rst.window = 0;
+  send_to_broker(o, rst);
+  context_.counters[Event::rst_to_broker].add();
+}
+
+}  // namespace mqlb::engine

@@ -1,0 +1,240 @@
+// The spliced state on the broker's side: broker packets rewritten and sent to the client.
+#include <algorithm>
+
+#include "lib/engine/proxy.hh"
+#include "lib/engine/reply.hh"
+
+namespace mqlb::engine {
+
+using base::Drop;
+using base::End;
+using base::Event;
+using base::Seq32;
+using flow::ProxyFlow;
+using flow::ProxyState;
+
+base::Result<std::unique_ptr<Proxy>> Proxy::create(CoreContext& context, uint32_t max_flows,
+                                                   uint32_t max_connecting) {
+  auto flows = flow::ProxyTable::create(max_flows);
+  if (!flows) return tl::unexpected(flows.error());
+  return std::unique_ptr<Proxy>(new Proxy(context, std::move(*flows), max_connecting));
+}
+
+Proxy::Proxy(CoreContext& context, flow::ProxyTable flows, uint32_t max_connecting)
+    : context_(context), flows_(std::move(flows)), opening_(max_connecting) {}
+
+// Makes port tables for combinations that are new. Tables of addresses that were removed stay while
+// the process lives: flows may use them, and their quarantines hold.
+void Proxy::adopt_snapshot() {
+  const config::Snapshot& snapshot = *context_.snapshot;
+  const std::vector<CoreIndex>& proxies = context_.shared.proxies;
+  const auto own = static_cast<uint16_t>(
+      std::find(proxies.begin(), proxies.end(), context_.index) - proxies.begin());
+  ports_.resize(context_.addresses.broker_count() * config::kMaxSnats);
+  for (const config::PoolEntry& pool : snapshot.pools) {
+    for (const config::BackendId backend : pool.backends) {
+      for (const config::SnatId snat : pool.snats) {
+        const uint16_t broker = context_.addresses.broker_of(backend);
+        auto& table = ports_[size_t{broker} * config::kMaxSnats + snat];
+        if (table != nullptr) continue;
+        const config::SnatEntry& entry = snapshot.snats[snat];
+        table = std::make_unique<flow::SnatPorts>(
+            entry.first_port, entry.last_port, own, static_cast<uint16_t>(proxies.size()),
+            context_.shared.random * (broker + 1U));
+      }
+    }
+  }
+}
+
+// A burst in steps: find ports, then records, then act on each packet.
+void Proxy::process(std::span<wire::Packet> packets, std::span<const Frame> frames,
+                    std::span<const config::SnatId> snats) {
+  std::array<flow::SnatPorts*, kMaxBurst> tables;
+  const size_t count = packets.size();
+  for (size_t i = 0; i < count; ++i) {
+    const uint16_t broker =
+        context_.addresses.broker({packets[i].source, packets[i].tcp().source_port()});
+    tables[i] = broker == EndpointMap::kNone ? nullptr : ports(broker, snats[i]);
+    if (tables[i] != nullptr) tables[i]->prefetch(packets[i].tcp().destination_port());
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (tables[i] == nullptr) continue;
+    const FlowIndex index = tables[i]->lookup(packets[i].tcp().destination_port());
+    if (index != flow::kNoFlow) __builtin_prefetch(&flows_[index], 1);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    // Asked again: an earlier packet of the burst may have ended the flow.
+    const FlowIndex index = tables[i] == nullptr
+                                ? flow::kNoFlow
+                                : tables[i]->lookup(packets[i].tcp().destination_port());
+    if (index == flow::kNoFlow) {
+      reset_unknown(context_, packets[i], frames[i], Drop::unknown_flow, Event::rst_to_broker);
+      continue;
+    }
+    ProxyFlow& f = flows_[index];
+    switch (f.state) {
+      case ProxyState::spliced:
+        splice(packets[i], frames[i], index);
+        break;
+      case ProxyState::settling:
+        while_settling(packets[i], frames[i], opening(f));
+        break;
+      case ProxyState::syn_sent:
+        in_syn_sent(packets[i], frames[i], opening(f));
+        break;
+      case ProxyState::free:
+        context_.output.drop(frames[i], Drop::unknown_flow_quiet);
+        break;
+    }
+  }
+}
+
+void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
+  ProxyFlow& f = flows_[index];
+  if (packet.tcp().has(wire::kSyn)) {
+    // A SYN-ACK that comes again: the client's next segment acknowledges it.
+    context_.output.drop(frame, Drop::absorbed_ack);
+    return;
+  }
+  watch_ends(packet, f);
+  const config::Snapshot& snapshot = *context_.snapshot;
+  if (packet.frame_length > snapshot.ports[f.client_side].mtu + wire::kEthernetHeader) {
+    context_.output.drop(frame, Drop::over_mtu);
+    return;
+  }
+  const splice::Translation translation{f.seq_delta, f.ack_delta,    f.timestamp_delta,
+                                        f.checksum,  f.window_shift, false};
+  const wire::Endpoint client{f.client, f.client_port};
+  if (!splice::rewrite_segment(packet, translation, splice::Direction::to_client,
+                               {context_.addresses.vip_endpoint(f.vip), client,
+                                context_.shared.port_macs[f.client_side], f.client_mac})) {
+    context_.output.drop(frame, Drop::bad_tcp_header);
+    return;
+  }
+  Frame out = frame;
+  out.length = packet.frame_length;
+  context_.counters[Event::packets_to_client].add();
+  context_.objects->backends[f.backend].bytes_to_client.add(packet.payload_length);
+  context_.output.transmit(f.client_side, out);
+}
+
+// FIN and RST from the broker, and its acknowledgement of the client's FIN. The worker hears before
+// the segment goes out, so it knows before the client answers.
+void Proxy::watch_ends(const wire::Packet& packet, ProxyFlow& f) {
+  const wire::TcpView tcp = packet.tcp();
+  const auto tell = [&](const auto& message) {
+    if (context_.sink.send({f.worker, message})) return true;
+    context_.counters[Event::messages_lost].add();
+    return false;
+  };
+  if ((f.flags & flow::kPeerFin) != 0 && (f.flags & flow::kPeerFinAcked) == 0 &&
+      tcp.has(wire::kAck)) {
+    const Seq32 fin_end = f.state == ProxyState::settling ? opening(f).client_fin_end
+                                                          : Seq32(f.client_fin_end);
+    if (!tcp.ack().before(fin_end) && tell(ClientFinAcked{worker_of(f)})) {
+      f.flags |= flow::kPeerFinAcked;
+    }
+  }
+  if (tcp.has(wire::kFin) && (f.flags & flow::kOwnFin) == 0 &&
+      tell(BrokerFin{worker_of(f), packet.segment_end() + f.seq_delta})) {
+    f.flags |= flow::kOwnFin;
+  }
+  if (tcp.has(wire::kRst)) tell(BrokerReset{worker_of(f)});
+}
+
+ProxyFlow* Proxy::lookup(config::SnatId snat, uint16_t port, const wire::Endpoint& broker) {
+  const uint16_t number = context_.addresses.broker(broker);
+  const flow::SnatPorts* table = number == EndpointMap::kNone ? nullptr : ports(number, snat);
+  const FlowIndex index = table == nullptr ? flow::kNoFlow : table->lookup(port);
+  return index == flow::kNoFlow ? nullptr : &flows_[index];
+}
+
+void Proxy::unreachable(ProxyFlow& f, Seq32 seq) {
+  if (f.state == ProxyState::syn_sent && seq == opening(f).iss) failed_try(opening(f), Event::broker_refused);
+}
+
+void Proxy::receive(const ClientFin& message) {
+  ProxyFlow& f = flows_[message.proxy_flow];
+  if (f.state == ProxyState::free) return;
+  f.flags |= flow::kPeerFin;
+  if (f.state == ProxyState::settling) {
+    opening(f).client_fin_end = message.end;
+  } else {
+    f.client_fin_end = message.end.raw();
+  }
+}
+
+void Proxy::receive(const ClientMoved& message) {
+  flows_[message.proxy_flow].client_mac = message.mac;
+}
+
+// The worker's record is gone. With `reset` both ends are told, with sequence numbers that they must
+// accept.
+void Proxy::receive(const Release& message) {
+  ProxyFlow& f = flows_[message.proxy_flow];
+  if (f.state == ProxyState::free) return;
+  Seq32 last_seq = message.client_next;
+  bool known = message.known;
+  if (f.state == ProxyState::settling) {
+    Opening& o = opening(f);
+    last_seq = known ? base::later(last_seq, o.snd_nxt) : o.snd_nxt;
+    known = true;
+    // What the broker has not taken yet is not what it expects next.
+    if (message.reset && o.snd_una != last_seq) reset_at(f, o.snd_una);
+    settled(o);
+  }
+  if (message.reset && known) {
+    reset_at(f, last_seq);
+    if (message.known) reset_client(f, message);
+  }
+  context_.objects->backends[f.backend].flows.subtract();
+  give_back_port(f, last_seq);
+  flows_.give_back(message.proxy_flow);
+}
+
+void Proxy::reset_at(const ProxyFlow& f, Seq32 seq) {
+  const config::BackendEntry& backend = context_.snapshot->backends[f.backend];
+  wire::Segment rst;
+  rst.link.source = context_.shared.port_macs[backend.port];
+  if (!context_.shared.neighbours.lookup(backend.next_hop, rst.link.destination)) return;
+  rst.source = {context_.snapshot->snats[f.snat].address, f.snat_port};
+  rst.destination = backend.endpoint;
+  rst.flags = wire::kRst;
+  rst.seq = seq;
+  send_segment(context_, backend.port, rst);
+  context_.counters[Event::rst_to_broker].add();
+}
+
+void Proxy::reset_client(const ProxyFlow& f, const Release& message) {
+  wire::Segment rst;
+  rst.link = {context_.shared.port_macs[f.client_side], f.client_mac};
+  rst.source = context_.addresses.vip_endpoint(f.vip);
+  rst.destination = {f.client, f.client_port};
+  rst.flags = wire::kRst | wire::kAck;
+  rst.seq = message.client_ack;
+  rst.ack = message.client_next + f.ack_delta;
+  send_segment(context_, f.client_side, rst);
+  context_.counters[Event::rst_to_client].add();
+}
+
+void Proxy::advance() {
+  timers_.advance(context_.now,
+                  [this](base::TimerNode& node) { on_timer(static_cast<Opening&>(node)); });
+}
+
+std::vector<Proxy::PortUse> Proxy::port_use() const {
+  std::vector<PortUse> out;
+  const auto quarantine =
+      static_cast<uint32_t>(context_.snapshot->settings.snat_quarantine.count());
+  for (size_t i = 0; i < ports_.size(); ++i) {
+    if (ports_[i] == nullptr) continue;
+    const auto broker = static_cast<uint16_t>(i / config::kMaxSnats);
+    out.push_back({static_cast<config::SnatId>(i % config::kMaxSnats),
+                   context_.addresses.broker_endpoint(broker), ports_[i]->in_use(),
+                   ports_[i]->quarantined(context_.now_seconds, quarantine),
+                   ports_[i]->capacity()});
+  }
+  return out;
+}
+
+}  // namespace mqlb::engine

@@ -1,0 +1,145 @@
+// The client side: SYN cookies, the CONNECT, and packets from clients to brokers.
+//
+// Owner: one data core. Time comes in through the context; frames go out through its Output,
+// messages through its sink. worker_accept.cc holds what happens before a flow is spliced,
+// worker_open.cc what happens while a broker is asked and when none is found, worker_splice.cc the
+// spliced state and its end.
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "lib/base/result.hh"
+#include "lib/base/slab.hh"
+#include "lib/base/timer_wheel.hh"
+#include "lib/engine/context.hh"
+#include "lib/flow/worker_table.hh"
+#include "lib/mqtt/connect.hh"
+
+namespace mqlb::engine {
+
+// A client between handshake and splice.
+struct Accepting : base::TimerNode {
+  static constexpr size_t kMaxFrames = 16;
+
+  FlowIndex flow = flow::kNoFlow;
+  wire::Endpoint client;
+  wire::MacAddress client_mac;
+  config::PortId port = 0;
+  base::Seq32 first_byte;  // client's ISN + 1
+  base::Seq32 iss;         // ours
+  tcp::Negotiated negotiated;
+  uint32_t tsval = 0;   // the client's latest
+  uint16_t window = 0;  // the client's latest, not scaled
+  uint32_t acked = 0;   // bytes that we acknowledged
+  uint32_t handed = 0;  // bytes that are with the proxy or in frames[0]; 0: CONNECT not complete
+  base::Instant deadline{};
+  base::Instant ack_due{};  // zero: none
+  std::unique_ptr<tcp::Reassembly> held;
+  size_t frame_count = 0;
+  std::array<Frame, kMaxFrames> frames;  // in the order of their arrival
+  // Refusing.
+  mqtt::Version version = mqtt::Version::v3_1_1;
+  base::End reason = base::End::closed;
+  uint8_t connack_length = 0;
+  uint8_t sent = 0;
+  bool client_fin = false;
+  base::Seq32 ack;  // what our segments acknowledge
+};
+
+// Distinguishes the link addresses that one client answers from.
+[[nodiscard]] inline uint16_t mac_hash(const wire::MacAddress& mac) {
+  const auto& o = mac.octets;
+  return static_cast<uint16_t>(base::load_be16(&o[0]) * 7U ^ base::load_be16(&o[2]) * 3U ^
+                               base::load_be16(&o[4]));
+}
+
+class Worker {
+ public:
+  [[nodiscard]] static base::Result<std::unique_ptr<Worker>> create(CoreContext& context,
+                                                                    uint32_t max_flows,
+                                                                    uint32_t max_connecting);
+  ~Worker();
+
+  // TCP segments from clients, to the listener endpoints vips[i]. Takes the frames.
+  static constexpr size_t kMaxBurst = 32;
+  void process(std::span<wire::Packet> packets, std::span<const Frame> frames,
+               std::span<const uint16_t> vips);
+  void receive(const Opened& message);
+  void receive(const OpenFailed& message);
+  void receive(const BrokerFin& message);
+  void receive(const ClientFinAcked& message);
+  void receive(const BrokerReset& message);
+
+  // Timers, and a slice of the sweep for idle flows.
+  void advance();
+  // A new snapshot is in force, or backends may have learnt something.
+  void refresh_offers();
+
+  [[nodiscard]] flow::WorkerTable& flows() { return flows_; }
+  [[nodiscard]] uint32_t connecting() const { return accepting_.size(); }
+
+ private:
+  // What SYN-ACKs of a listener promise.
+  struct Offer {
+    uint16_t mss = wire::kDefaultMss;
+    bool sack = false;
+    bool timestamps = false;
+  };
+
+  Worker(CoreContext& context, flow::WorkerTable flows, uint32_t max_connecting);
+
+  // worker_accept.cc
+  void no_flow(wire::Packet& packet, const Frame& frame, uint16_t vip);
+  void answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip);
+  bool try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip);
+  void await_connect(wire::Packet& packet, const Frame& frame, Accepting& a);
+  void hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a);
+  bool read_connect(Accepting& a, base::Bytes bytes);
+  bool replaces(wire::Packet& packet, const Frame& frame, FlowIndex index, uint16_t vip);
+  void acknowledge(Accepting& a);
+  void arm(Accepting& a);
+  void on_timer(Accepting& a);
+  void note_segment(Accepting& a, const wire::Packet& packet);
+
+  // worker_open.cc
+  void open(Accepting& a, const mqtt::Connect& connect);
+  [[nodiscard]] uint64_t key_hash(const Accepting& a, const config::PoolEntry& pool,
+                                  const mqtt::Connect& connect) const;
+  void while_opening(wire::Packet& packet, const Frame& frame, Accepting& a);
+  void refuse(Accepting& a, base::End reason);
+  void send_connack(Accepting& a);
+  void while_refusing(wire::Packet& packet, const Frame& frame, Accepting& a);
+  void send_to_client(const Accepting& a, uint8_t flags, base::Seq32 seq, base::Seq32 ack,
+                      base::Bytes payload);
+  void drop_frames(Accepting& a);
+  void reset_client(Accepting& a, base::End reason);
+  void give_back(Accepting& a);
+
+  // worker_splice.cc
+  void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
+  void watch_ends(const wire::Packet& packet, flow::WorkerFlow& f);
+  void count_progress(const wire::Packet& packet, flow::WorkerFlow& f);
+  void note_mac(const wire::Packet& packet, flow::WorkerFlow& f);
+  void while_closing(wire::Packet& packet, const Frame& frame, FlowIndex index, uint16_t vip);
+  void close_if_done(flow::WorkerFlow& f);
+  void sweep();
+  void check_idle(FlowIndex index);
+  bool end(FlowIndex index, base::End reason, bool reset);
+
+  [[nodiscard]] flow::WorkerFlow* find(const WorkerRef& ref);
+  [[nodiscard]] Accepting& accepting(const flow::WorkerFlow& f) { return accepting_[f.accepting]; }
+
+  CoreContext& context_;
+  flow::WorkerTable flows_;
+  tcp::SynCookies cookies_;
+  base::Slab<Accepting> accepting_;
+  base::TimerWheel timers_;
+  std::array<Offer, config::kMaxListeners> offers_;
+  uint64_t sweep_debt_ = 0;  // records that are due, in millionths of kSweepPeriod
+  FlowIndex sweep_at_ = 0;
+  base::Instant last_sweep_{};
+  size_t next_proxy_ = 0;
+};
+
+}  // namespace mqlb::engine

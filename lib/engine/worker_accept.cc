@@ -1,0 +1,312 @@
+// Before the broker: cookies, the handshake's end, and the CONNECT put together.
+#include <algorithm>
+
+#include "lib/engine/reply.hh"
+#include "lib/engine/worker.hh"
+#include "lib/engine/worker_limits.hh"
+#include "lib/wire/tcp_options.hh"
+
+namespace mqlb::engine {
+
+using base::Drop;
+using base::End;
+using base::Event;
+
+namespace {
+
+End end_reason(mqtt::Malformed reason) {
+  switch (reason) {
+    case mqtt::Malformed::not_connect: return End::not_connect;
+    case mqtt::Malformed::fixed_header_flags: return End::fixed_header_flags;
+    case mqtt::Malformed::remaining_length: return End::remaining_length;
+    case mqtt::Malformed::protocol_name: return End::protocol_name;
+    case mqtt::Malformed::protocol_version: return End::protocol_version;
+    case mqtt::Malformed::connect_flags: return End::connect_flags;
+    case mqtt::Malformed::properties: return End::properties;
+    case mqtt::Malformed::string_encoding: return End::string_encoding;
+    case mqtt::Malformed::client_id: return End::client_id;
+    case mqtt::Malformed::truncated: return End::field_truncated;
+    case mqtt::Malformed::trailing_bytes: return End::trailing_bytes;
+  }
+  return End::not_connect;
+}
+
+}  // namespace
+
+// A segment of no flow: a SYN, the ACK of a handshake, or none of ours.
+void Worker::no_flow(wire::Packet& packet, const Frame& frame, uint16_t vip) {
+  const wire::TcpView tcp = packet.tcp();
+  if (tcp.has(wire::kRst)) {
+    context_.output.drop(frame, Drop::unknown_flow_quiet);
+  } else if (tcp.has(wire::kSyn)) {
+    answer_syn(packet, frame, vip);
+  } else if (!try_accept(packet, frame, vip)) {
+    const auto options = wire::parse_tcp_options(tcp.options());
+    if (options && options->timestamps &&
+        cookies_.is_recent(options->timestamps->echo_reply, context_.now)) {
+      // It echoes a SYN-ACK of ours, but does not follow the client's ISN: the segments between
+      // were lost or are late. A RST would kill a good connection.
+      context_.output.drop(frame, Drop::early_segment);
+    } else {
+      reset_unknown(context_, packet, frame, Drop::unknown_flow, Event::rst_to_client);
+    }
+  }
+}
+
+void Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip) {
+  const wire::TcpView tcp = packet.tcp();
+  const config::ListenerId* listener = context_.addresses.listener(vip);
+  if (listener == nullptr || tcp.has(wire::kAck)) {
+    const Drop reason = listener == nullptr ? Drop::no_listener : Drop::unknown_flow;
+    reset_unknown(context_, packet, frame, reason, Event::rst_to_client);
+    return;
+  }
+  const auto options = wire::parse_tcp_options(tcp.options());
+  if (!options) {
+    context_.output.drop(frame, Drop::bad_tcp_header);
+    return;
+  }
+  const Offer& offer = offers_[*listener];
+  tcp::Negotiated n;
+  n.mss = options->mss.value_or(wire::kDefaultMss);
+  n.has_window_scale = options->window_scale.has_value();
+  n.window_scale = options->window_scale.value_or(0);
+  n.sack = options->sack_permitted && offer.sack;
+  n.timestamps = options->timestamps && offer.timestamps;
+
+  wire::Segment answer;
+  answer.link = {context_.shared.port_macs[frame.port], packet.ethernet().source()};
+  answer.source = {packet.destination, tcp.destination_port()};
+  answer.destination = {packet.source, tcp.source_port()};
+  const tcp::Cookie cookie =
+      cookies_.make(answer.destination, answer.source, tcp.seq(), n, context_.now);
+  answer.flags = wire::kSyn | wire::kAck;
+  answer.seq = cookie.iss;
+  answer.ack = tcp.seq() + 1;
+  answer.window = kSynAckWindow;
+  answer.options.mss = offer.mss;
+  if (n.has_window_scale) answer.options.window_scale = kWindowScale;
+  answer.options.sack_permitted = n.sack;
+  if (n.timestamps) {
+    answer.options.timestamps = wire::Timestamps{cookie.tsval, options->timestamps->value};
+  }
+  // The SYN's own buffer carries the answer.
+  Frame out = frame;
+  out.length = static_cast<uint16_t>(wire::build_segment(answer, {out.data, out.capacity}));
+  if (out.length == 0) {
+    context_.output.drop(frame, Drop::no_buffer);
+    return;
+  }
+  context_.counters[Event::syn_answered].add();
+  context_.output.transmit(frame.port, out);
+}
+
+// Makes a flow of a segment whose acknowledgement proves our cookie, and lets it read the segment.
+bool Worker::try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip) {
+  const wire::TcpView tcp = packet.tcp();
+  const config::ListenerId* listener = context_.addresses.listener(vip);
+  const auto options = wire::parse_tcp_options(tcp.options());
+  if (listener == nullptr || !options) return false;
+  const wire::Endpoint client{packet.source, tcp.source_port()};
+  const wire::Endpoint local{packet.destination, tcp.destination_port()};
+  std::optional<uint32_t> tsecr;
+  if (options->timestamps) tsecr = options->timestamps->echo_reply;
+  const base::Seq32 iss = tcp.ack() - 1;
+  const auto negotiated = cookies_.check(client, local, tcp.seq() - 1, iss, tsecr, context_.now);
+  if (!negotiated) return false;
+
+  const uint32_t slot = accepting_.take();
+  if (slot == base::Slab<Accepting>::kNone) {
+    context_.output.drop(frame, Drop::connecting_full);
+    return true;
+  }
+  const flow::ClientKey key{packet.source.v4_bits(), client.port, vip};
+  const FlowIndex index = flows_.add(key);
+  if (index == flow::kNoFlow) {
+    accepting_.give_back(slot);
+    context_.output.drop(frame, Drop::flow_table_full);
+    return true;
+  }
+  flow::WorkerFlow& f = flows_[index];
+  f.state = flow::WorkerState::await_connect;
+  f.vip = vip;
+  f.listener = *listener;
+  f.accepting = slot;
+  f.last_seen = context_.now_seconds;
+  Accepting& a = accepting_[slot];
+  a.flow = index;
+  a.client = client;
+  a.port = frame.port;
+  a.first_byte = tcp.seq();
+  a.iss = iss;
+  a.negotiated = *negotiated;
+  a.deadline = context_.now + context_.snapshot->listeners[*listener].connect_deadline;
+  arm(a);
+  context_.counters[Event::cookie_accepted].add();
+  ListenerCounters& counters = context_.objects->listeners[*listener];
+  counters.accepted.add();
+  counters.flows.add();
+  await_connect(packet, frame, a);
+  return true;
+}
+
+// What every later segment to this client depends on.
+void Worker::note_segment(Accepting& a, const wire::Packet& packet) {
+  a.client_mac = packet.ethernet().source();
+  a.window = packet.tcp().window();
+  if (!a.negotiated.timestamps) return;
+  const auto options = wire::parse_tcp_options(packet.tcp().options());
+  if (!options || !options->timestamps) return;
+  const uint32_t value = options->timestamps->value;
+  if (a.tsval == 0 || static_cast<int32_t>(value - a.tsval) > 0) a.tsval = value;
+}
+
+void Worker::await_connect(wire::Packet& packet, const Frame& frame, Accepting& a) {
+  const wire::TcpView tcp = packet.tcp();
+  const int32_t offset = tcp.seq() - a.first_byte;
+  if (tcp.has(wire::kRst)) {
+    const bool acceptable = offset >= 0 && static_cast<uint32_t>(offset) <= kSynAckWindow;
+    context_.output.drop(frame, acceptable ? Drop::handshake_consumed : Drop::outside_window);
+    if (acceptable) {
+      end(a.flow, End::client_left, false);
+    }
+    return;
+  }
+  // We sent nothing but the SYN-ACK, so only its acknowledgement is acceptable.
+  if (tcp.has(wire::kSyn) || tcp.ack() != a.iss + 1 || offset < -kOldestOffset ||
+      offset > static_cast<int32_t>(kMaxOffset)) {
+    context_.output.drop(frame, Drop::outside_window);
+    return;
+  }
+  note_segment(a, packet);
+  hold_segment(packet, frame, a);
+}
+
+// Reads a segment's bytes into the CONNECT. A CONNECT that lies whole in its first segment stays in
+// that frame, unacknowledged; else its bytes are put together in memory.
+void Worker::hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a) {
+  const int32_t offset = packet.tcp().seq() - a.first_byte;
+  base::Bytes data = packet.payload();
+  const bool fin = packet.tcp().has(wire::kFin);
+  if (a.held == nullptr && offset == 0 && !data.empty()) {
+    const mqtt::ConnectResult result = mqtt::parse_connect(data);
+    if (std::holds_alternative<mqtt::Connect>(result)) {
+      a.frames[a.frame_count++] = frame;
+      a.handed = static_cast<uint32_t>(data.size());
+      read_connect(a, data);
+      return;
+    }
+  }
+  if (offset < 0) {
+    const auto old = static_cast<size_t>(-offset);
+    // A repetition or a keepalive probe: say again what we have (RFC 9293 section 3.10.7.4).
+    if (old >= data.size() && packet.segment_length() == 0 && a.acked > 0) acknowledge(a);
+    data = data.subspan(std::min(old, data.size()));
+  }
+  const uint32_t position = offset < 0 ? 0 : static_cast<uint32_t>(offset);
+  const base::Seq32 fin_at = packet.tcp().seq() + packet.payload_length;
+  if (!data.empty()) {
+    const uint32_t most =
+        context_.snapshot->listeners[flows_[a.flow].listener].max_connect_bytes + kPipelined;
+    if (a.held == nullptr) a.held = std::make_unique<tcp::Reassembly>(most);
+    if (!a.held->insert(position, data)) {
+      context_.output.drop(frame, Drop::held_full);
+      return;
+    }
+  }
+  context_.output.drop(frame, Drop::handshake_consumed);
+  const base::Bytes bytes = a.held ? a.held->contiguous() : base::Bytes{};
+  if (!data.empty() && !read_connect(a, bytes)) return;
+  const auto length = static_cast<uint32_t>(bytes.size());
+  if (fin && fin_at == a.first_byte + length) {
+    reset_client(a, End::client_left);
+    return;
+  }
+  // The client may be waiting for an acknowledgement before it sends more (Nagle, or its first
+  // window is used up). Until then the bytes stay its own.
+  if (length - a.acked >= kAckAtOnce) {
+    acknowledge(a);
+  } else if (length > a.acked && a.ack_due == base::Instant{}) {
+    a.ack_due = context_.now + kAckDelay;
+    arm(a);
+  }
+}
+
+// True if more bytes are needed. Otherwise the flow has moved on and `a` may be gone.
+bool Worker::read_connect(Accepting& a, base::Bytes bytes) {
+  const mqtt::ConnectResult result = mqtt::parse_connect(bytes);
+  const uint32_t most =
+      context_.snapshot->listeners[flows_[a.flow].listener].max_connect_bytes;
+  if (const auto* malformed = std::get_if<mqtt::Malformed>(&result)) {
+    reset_client(a, end_reason(*malformed));
+    return false;
+  }
+  if (const auto* more = std::get_if<mqtt::NeedMore>(&result)) {
+    if (more->total <= most) return true;
+    reset_client(a, End::connect_too_long);
+    return false;
+  }
+  const auto& connect = std::get<mqtt::Connect>(result);
+  if (connect.size > most) {
+    reset_client(a, End::connect_too_long);
+    return false;
+  }
+  a.handed = static_cast<uint32_t>(bytes.size());
+  context_.counters[Event::connect_parsed].add();
+  if (a.acked > 0) context_.counters[Event::connect_owned].add();
+  open(a, connect);
+  return false;
+}
+
+// A new connection of a client whose old one we still know: the ACK of a new cookie proves it.
+bool Worker::replaces(wire::Packet& packet, const Frame& frame, FlowIndex index, uint16_t vip) {
+  const wire::TcpView tcp = packet.tcp();
+  if ((tcp.flags() & (wire::kSyn | wire::kRst)) != 0) return false;
+  const flow::WorkerFlow& f = flows_[index];
+  const bool known = f.state != flow::WorkerState::closing;
+  if (known && tcp.ack() == accepting(f).iss + 1) return false;
+  const auto options = wire::parse_tcp_options(tcp.options());
+  if (!options) return false;
+  std::optional<uint32_t> tsecr;
+  if (options->timestamps) tsecr = options->timestamps->echo_reply;
+  if (!cookies_.check({packet.source, tcp.source_port()},
+                      {packet.destination, tcp.destination_port()}, tcp.seq() - 1, tcp.ack() - 1,
+                      tsecr, context_.now)) {
+    return false;
+  }
+  if (!end(index, End::replaced, true)) return false;
+  return try_accept(packet, frame, vip);
+}
+
+void Worker::acknowledge(Accepting& a) {
+  const size_t length = a.held ? a.held->contiguous().size() : 0;
+  a.acked = std::max(a.acked, static_cast<uint32_t>(length));
+  a.ack_due = base::Instant{};
+  send_to_client(a, wire::kAck, a.iss + 1, a.first_byte + a.acked, {});
+}
+
+void Worker::arm(Accepting& a) {
+  const bool ack = a.ack_due != base::Instant{};
+  timers_.arm(a, ack ? std::min(a.ack_due, a.deadline) : a.deadline);
+}
+
+void Worker::on_timer(Accepting& a) {
+  const flow::WorkerState state = flows_[a.flow].state;
+  if (state == flow::WorkerState::await_connect) {
+    if (context_.now >= a.deadline) {
+      reset_client(a, End::connect_timeout);
+      return;
+    }
+    if (a.ack_due != base::Instant{}) acknowledge(a);
+    arm(a);
+  } else if (state == flow::WorkerState::opening) {
+    // The proxy did not answer within all its tries: its queue was full, or it is gone.
+    refuse(a, End::backends_failed);
+  } else if (a.sent < kConnackTries) {
+    send_connack(a);
+  } else {
+    reset_client(a, a.reason);
+  }
+}
+
+}  // namespace mqlb::engine

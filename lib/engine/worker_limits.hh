@@ -1,0 +1,29 @@
+// Constants of the minimal TCP toward clients.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "lib/base/time.hh"
+
+namespace mqlb::engine {
+
+// Our window scale toward clients. A constant, since a cookie has no room for it; if a broker's
+// differs, windows are shifted. 7 is what Linux brokers choose.
+inline constexpr uint8_t kWindowScale = 7;
+// Holds the first flight of ten full segments (RFC 6928) twice; never scaled (RFC 7323 section 2.2).
+inline constexpr uint16_t kSynAckWindow = 29200;
+// Bytes behind the CONNECT that are held with it when it comes in pieces.
+inline constexpr uint32_t kPipelined = 16384;
+// How far segments of a client that awaits its broker may lie from its first byte.
+inline constexpr int32_t kOldestOffset = 65536;
+inline constexpr uint32_t kMaxOffset = 1U << 20;
+
+// When bytes of an incomplete CONNECT are acknowledged.
+inline constexpr base::Duration kAckDelay = std::chrono::milliseconds(20);
+inline constexpr uint32_t kAckAtOnce = 8192;
+
+inline constexpr uint8_t kConnackTries = 4;
+inline constexpr base::Duration kConnackInterval = std::chrono::milliseconds(300);
+
+}  // namespace mqlb::engine

@@ -1,0 +1,320 @@
+// The spliced state: client packets rewritten and sent to the broker, and the end of flows.
+#include <algorithm>
+
+#include "lib/engine/reply.hh"
+#include "lib/engine/worker.hh"
+#include "lib/engine/worker_limits.hh"
+
+namespace mqlb::engine {
+
+using base::Drop;
+using base::End;
+using base::Event;
+using flow::WorkerFlow;
+using flow::WorkerState;
+
+base::Result<std::unique_ptr<Worker>> Worker::create(CoreContext& context, uint32_t max_flows,
+                                                     uint32_t max_connecting) {
+  auto flows = flow::WorkerTable::create("mqlb_worker_" + std::to_string(context.index), max_flows,
+                                         context.shared.random);
+  if (!flows) return tl::unexpected(flows.error());
+  return std::unique_ptr<Worker>(new Worker(context, std::move(*flows), max_connecting));
+}
+
+Worker::Worker(CoreContext& context, flow::WorkerTable flows, uint32_t max_connecting)
+    : context_(context),
+      flows_(std::move(flows)),
+      cookies_(context.shared.secret),
+      accepting_(max_connecting) {}
+
+Worker::~Worker() {
+  for (FlowIndex i = 0; i < flows_.index_limit(); ++i) {
+    const WorkerState state = flows_[i].state;
+    if (state == WorkerState::await_connect || state == WorkerState::opening ||
+        state == WorkerState::refusing) {
+      give_back(accepting(flows_[i]));
+    }
+  }
+}
+
+// A burst in steps: find all flows, fetch their records, then act on each packet.
+void Worker::process(std::span<wire::Packet> packets, std::span<const Frame> frames,
+                     std::span<const uint16_t> vips) {
+  std::array<flow::ClientKey, kMaxBurst> keys;
+  std::array<FlowIndex, kMaxBurst> indices;
+  const size_t count = packets.size();
+  for (size_t i = 0; i < count; ++i) {
+    keys[i] = {packets[i].source.v4_bits(), packets[i].tcp().source_port(), vips[i]};
+  }
+  flows_.lookup_bulk(std::span(keys).first(count), indices);
+  for (size_t i = 0; i < count; ++i) {
+    if (indices[i] != flow::kNoFlow) __builtin_prefetch(&flows_[indices[i]], 1);
+  }
+  const uint64_t changes = flows_.changes();
+  for (size_t i = 0; i < count; ++i) {
+    // An earlier packet of the burst may have added or ended this packet's flow.
+    const FlowIndex index =
+        flows_.changes() == changes ? indices[i] : flows_.lookup(keys[i]);
+    if (index == flow::kNoFlow) {
+      no_flow(packets[i], frames[i], vips[i]);
+      continue;
+    }
+    WorkerFlow& f = flows_[index];
+    switch (f.state) {
+      case WorkerState::spliced:
+        splice(packets[i], frames[i], index);
+        break;
+      case WorkerState::await_connect:
+        if (!replaces(packets[i], frames[i], index, vips[i])) {
+          await_connect(packets[i], frames[i], accepting(f));
+        }
+        break;
+      case WorkerState::opening:
+        while_opening(packets[i], frames[i], accepting(f));
+        break;
+      case WorkerState::closing:
+        while_closing(packets[i], frames[i], index, vips[i]);
+        break;
+      case WorkerState::refusing:
+        if (!replaces(packets[i], frames[i], index, vips[i])) {
+          while_refusing(packets[i], frames[i], accepting(f));
+        }
+        break;
+      case WorkerState::free:
+        context_.output.drop(frames[i], Drop::unknown_flow_quiet);
+        break;
+    }
+  }
+}
+
+void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
+  WorkerFlow& f = flows_[index];
+  f.last_seen = context_.now_seconds;
+  watch_ends(packet, f);
+  count_progress(packet, f);
+  note_mac(packet, f);
+  if ((f.flags & flow::kOldTsecr) != 0 && !splice::raise_tsecr(packet, f.broker_fin_end)) {
+    f.flags &= static_cast<uint8_t>(~flow::kOldTsecr);
+  }
+
+  const config::Snapshot& snapshot = *context_.snapshot;
+  const config::BackendEntry& backend = snapshot.backends[f.backend];
+  wire::MacAddress next_hop;
+  if (!context_.shared.neighbours.lookup(backend.next_hop, next_hop)) {
+    context_.output.drop(frame, Drop::neighbour_unresolved);
+    return;
+  }
+  if (packet.frame_length > snapshot.ports[backend.port].mtu + wire::kEthernetHeader) {
+    context_.output.drop(frame, Drop::over_mtu);
+    return;
+  }
+  const splice::Translation translation{f.seq_delta,    f.ack_delta,
+                                        f.timestamp_delta, f.checksum,
+                                        f.window_shift, (f.flags & flow::kStripSack) != 0};
+  const wire::Endpoint source{snapshot.snats[f.snat].address, f.snat_port};
+  if (!splice::rewrite_segment(packet, translation, splice::Direction::to_broker,
+                               {source, backend.endpoint,
+                                context_.shared.port_macs[backend.port], next_hop})) {
+    context_.output.drop(frame, Drop::bad_tcp_header);
+    return;
+  }
+  Frame out = frame;
+  out.length = packet.frame_length;
+  context_.counters[Event::packets_to_broker].add();
+  context_.output.transmit(backend.port, out);
+}
+
+// How far the client has sent and acknowledged; repetitions count once.
+void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
+  constexpr int32_t kSaneStep = 1 << 30;
+  const base::Seq32 end = packet.segment_end();
+  const int32_t sent = end - f.next_seq;
+  if (sent > 0 && sent < kSaneStep) {
+    const uint32_t bytes = std::min<uint32_t>(static_cast<uint32_t>(sent), packet.payload_length);
+    f.next_seq = end;
+    f.count_to_broker(bytes);
+    context_.objects->backends[f.backend].bytes_to_backend.add(bytes);
+  }
+  if (!packet.tcp().has(wire::kAck)) return;
+  const int32_t acked = packet.tcp().ack() - f.last_ack;
+  if (acked > 0 && acked < kSaneStep) {
+    f.last_ack = packet.tcp().ack();
+    f.count_to_client(static_cast<uint32_t>(acked));
+  }
+}
+
+// FIN and RST from the client, and its acknowledgement of the broker's FIN.
+void Worker::watch_ends(const wire::Packet& packet, WorkerFlow& f) {
+  const wire::TcpView tcp = packet.tcp();
+  if ((f.flags & flow::kBrokerFin) != 0 && tcp.has(wire::kAck) &&
+      !tcp.ack().before(base::Seq32(f.broker_fin_end))) {
+    f.flags |= flow::kBrokerFinAcked;
+  }
+  if (tcp.has(wire::kFin) && (f.flags & flow::kClientFin) == 0) {
+    f.flags |= flow::kClientFin;
+    const ClientFin message{f.proxy_flow, packet.segment_end() + f.seq_delta};
+    if (!context_.sink.send({f.proxy, message})) {
+      f.flags &= static_cast<uint8_t>(~flow::kClientFin);  // its repetition tries again
+      context_.counters[Event::messages_lost].add();
+    }
+  }
+  // Only a RST that the broker must accept ends the flow (RFC 5961 section 3.2); any other is the
+  // broker's to judge, and a blind one leaves the flow alive.
+  if (tcp.has(wire::kRst) && tcp.seq() == f.next_seq) {
+    f.flags |= flow::kReset;
+    f.state = WorkerState::closing;
+  }
+  close_if_done(f);
+}
+
+void Worker::close_if_done(WorkerFlow& f) {
+  constexpr uint8_t kBoth = flow::kClientFinAcked | flow::kBrokerFinAcked;
+  if ((f.flags & kBoth) == kBoth) f.state = WorkerState::closing;
+}
+
+// A client that answers from another link address (a router's failover) is followed.
+void Worker::note_mac(const wire::Packet& packet, WorkerFlow& f) {
+  const wire::MacAddress mac = packet.ethernet().source();
+  const uint16_t hash = mac_hash(mac);
+  if (hash == f.client_mac_hash) return;
+  if (!context_.sink.send({f.proxy, ClientMoved{f.proxy_flow, mac}})) {
+    context_.counters[Event::messages_lost].add();
+    return;
+  }
+  f.client_mac_hash = hash;
+  context_.counters[Event::client_moved].add();
+}
+
+// Stragglers still pass. A SYN is a new connection of the client; anything but a RST after a RST
+// shows that the RST was not taken.
+void Worker::while_closing(wire::Packet& packet, const Frame& frame, FlowIndex index,
+                           uint16_t vip) {
+  const wire::TcpView tcp = packet.tcp();
+  if (tcp.has(wire::kSyn)) {
+    answer_syn(packet, frame, vip);
+    return;
+  }
+  if (replaces(packet, frame, index, vip)) return;
+  WorkerFlow& f = flows_[index];
+  constexpr uint8_t kResets = flow::kReset | flow::kBrokerReset;
+  if ((f.flags & kResets) != 0 && !tcp.has(wire::kRst)) {
+    f.flags &= static_cast<uint8_t>(~kResets);
+    f.state = WorkerState::spliced;
+  }
+  splice(packet, frame, index);
+}
+
+void Worker::receive(const BrokerFin& message) {
+  WorkerFlow* f = find(message.to);
+  if (f == nullptr || f->proxy_flow == flow::kNoFlow) return;
+  f->flags &= static_cast<uint8_t>(~flow::kOldTsecr);  // shares its field
+  f->flags |= flow::kBrokerFin;
+  f->broker_fin_end = message.end.raw();
+}
+
+void Worker::receive(const ClientFinAcked& message) {
+  WorkerFlow* f = find(message.to);
+  if (f == nullptr || f->proxy_flow == flow::kNoFlow) return;
+  f->flags |= flow::kClientFinAcked;
+  close_if_done(*f);
+}
+
+void Worker::receive(const BrokerReset& message) {
+  WorkerFlow* f = find(message.to);
+  if (f == nullptr || f->proxy_flow == flow::kNoFlow) return;
+  f->flags |= flow::kBrokerReset;
+  f->state = WorkerState::closing;
+}
+
+WorkerFlow* Worker::find(const WorkerRef& ref) {
+  WorkerFlow& f = flows_[ref.flow];
+  return f.state != WorkerState::free && f.generation == ref.generation ? &f : nullptr;
+}
+
+void Worker::advance() {
+  timers_.advance(context_.now,
+                  [this](base::TimerNode& node) { on_timer(static_cast<Accepting&>(node)); });
+  sweep();
+}
+
+// Walks the whole table once in kSweepPeriod, a few records at a time.
+void Worker::sweep() {
+  constexpr int64_t kSweepPeriod = 2'000'000;  // microseconds
+  constexpr uint64_t kMostAtOnce = 512;
+  const int64_t elapsed = std::min<int64_t>((context_.now - last_sweep_).count(), kSweepPeriod);
+  last_sweep_ = context_.now;
+  sweep_debt_ += static_cast<uint64_t>(elapsed) * flows_.index_limit();
+  const uint64_t due = std::min<uint64_t>(sweep_debt_ / kSweepPeriod, kMostAtOnce);
+  if (due == 0) return;
+  sweep_debt_ = due == kMostAtOnce ? std::min<uint64_t>(sweep_debt_, kSweepPeriod * kMostAtOnce)
+                                   : sweep_debt_ - due * kSweepPeriod;
+  if (flows_.size() == 0) return;
+  for (uint64_t i = 0; i < due; ++i) {
+    check_idle(sweep_at_);
+    sweep_at_ = sweep_at_ + 1 < flows_.index_limit() ? sweep_at_ + 1 : 0;
+  }
+}
+
+void Worker::check_idle(FlowIndex index) {
+  const WorkerFlow& f = flows_[index];
+  const config::Settings& settings = context_.snapshot->settings;
+  const uint32_t silent = context_.now_seconds - f.last_seen;
+  if (f.state == WorkerState::closing) {
+    if (silent < settings.closing_timeout.count()) return;
+    const End reason = (f.flags & flow::kReset) != 0         ? End::client_reset
+                       : (f.flags & flow::kBrokerReset) != 0 ? End::broker_reset
+                                                             : End::closed;
+    end(index, reason, false);
+  } else if (f.state == WorkerState::spliced) {
+    const bool half_closed = (f.flags & (flow::kClientFin | flow::kBrokerFin)) != 0;
+    if (half_closed && silent >= settings.half_close_timeout.count()) {
+      end(index, End::half_close_timeout, true);
+    } else if (silent >= uint32_t{f.idle_timeout} * flow::kIdleUnit) {
+      end(index, End::idle_timeout, true);
+    }
+  }
+}
+
+// Gives everything of a flow back. False if the proxy could not be told: the flow then stays, and
+// the sweep comes by again.
+bool Worker::end(FlowIndex index, End reason, bool reset) {
+  WorkerFlow& f = flows_[index];
+  if (f.proxy_flow != flow::kNoFlow) {
+    const Release message{f.proxy_flow, reset, true, f.next_seq + f.seq_delta, f.last_ack};
+    if (!context_.sink.send({f.proxy, message})) {
+      context_.counters[Event::messages_lost].add();
+      return false;
+    }
+  }
+  // A flow that was given its proxy_flow by Opened but not spliced still has its Accepting.
+  if (f.state == WorkerState::await_connect || f.state == WorkerState::opening ||
+      f.state == WorkerState::refusing) {
+    give_back(accepting(f));
+  }
+  context_.counters[reason].add();
+  context_.objects->listeners[f.listener].flows.subtract();
+  flows_.remove(index);
+  return true;
+}
+
+void Worker::refresh_offers() {
+  const config::Snapshot& snapshot = *context_.snapshot;
+  for (size_t id = 0; id < snapshot.listeners.size(); ++id) {
+    const config::ListenerEntry& listener = snapshot.listeners[id];
+    uint16_t mtu = listener.backend_mtu;
+    for (const config::PortEntry& port : snapshot.ports) {
+      if (port.role != config::PortRole::backend) mtu = std::min(mtu, port.mtu);
+    }
+    Offer offer{static_cast<uint16_t>(mtu - wire::kIpv4Header - wire::kTcpHeader), true, true};
+    for (const config::BackendId backend : snapshot.pools[listener.pool].backends) {
+      const LearntOptions learnt = context_.shared.learnt.lookup(backend);
+      if (!learnt.known) continue;
+      offer.mss = std::min(offer.mss, learnt.mss);
+      offer.sack = offer.sack && learnt.sack;
+      offer.timestamps = offer.timestamps && learnt.timestamps;
+    }
+    offers_[id] = offer;
+  }
+}
+
+}  // namespace mqlb::engine

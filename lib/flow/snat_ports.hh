@@ -1,0 +1,74 @@
+// The SNAT ports of one source address toward one broker endpoint, as one proxy core owns them.
+//
+// A port maps to a flow by a plain array: the return path needs no hash. Free ports are taken
+// first in, first out, and not before their quarantine is over, so that the broker's TIME-WAIT is
+// past (RFC 9293 section 3.4.2). Each port remembers the last sequence number sent from it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "lib/base/seq32.hh"
+#include "lib/flow/record.hh"
+
+namespace mqlb::flow {
+
+class SnatPorts {
+ public:
+  // Ports first..last that are congruent to `residue` modulo `modulus` (how ports are shared among
+  // proxies). start: a random number, so that a restarted balancer does not begin where it began
+  // before.
+  SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t modulus, uint32_t start);
+
+  // The next free port for `flow`, or nullopt: all are in use or in quarantine.
+  // quarantine, now: seconds.
+  [[nodiscard]] std::optional<uint16_t> take(FlowIndex flow, uint32_t now, uint32_t quarantine);
+  // last_seq: behind the last byte sent from the port. Only for a taken port.
+  void give_back(uint16_t port, base::Seq32 last_seq, uint32_t now);
+
+  // kNoFlow if the port is not taken. Any port number may be asked.
+  [[nodiscard]] FlowIndex lookup(uint16_t port) const {
+    const size_t i = index_of(port);
+    return i < slots_.size() && slots_[i].taken ? slots_[i].flow : kNoFlow;
+  }
+  void prefetch(uint16_t port) const {
+    const size_t i = index_of(port);
+    if (i < slots_.size()) __builtin_prefetch(&slots_[i]);
+  }
+  // Where the port's last use ended; nullopt if it was never used.
+  [[nodiscard]] std::optional<base::Seq32> last_seq(uint16_t port) const;
+
+  [[nodiscard]] uint32_t capacity() const { return static_cast<uint32_t>(slots_.size()); }
+  [[nodiscard]] uint32_t in_use() const { return in_use_; }
+  // Given back within the quarantine; walks the queue, for reports only.
+  [[nodiscard]] uint32_t quarantined(uint32_t now, uint32_t quarantine) const;
+
+ private:
+  static constexpr uint32_t kEnd = 0xffffffff;
+
+  struct Slot {
+    uint32_t flow = kNoFlow;  // taken: the flow; free: when it was given back (seconds)
+    uint32_t last_seq = 0;
+    uint32_t next = kEnd;  // free: the slot behind in the queue
+    bool taken = false;
+    bool used = false;
+  };
+
+  // Slots follow each other in steps of the modulus from base_.
+  [[nodiscard]] size_t index_of(uint16_t port) const {
+    const unsigned distance = static_cast<unsigned>(port) - base_;
+    if (modulus_ == 1) return distance;
+    return distance % modulus_ == 0 ? distance / modulus_ : kEnd;
+  }
+  void push_back(uint32_t slot);
+
+  unsigned base_ = 0;
+  unsigned modulus_ = 1;
+  uint32_t in_use_ = 0;
+  uint32_t head_ = kEnd;
+  uint32_t tail_ = kEnd;
+  std::vector<Slot> slots_;
+};
+
+}  // namespace mqlb::flow

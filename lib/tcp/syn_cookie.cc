@@ -1,0 +1,146 @@
+#include "lib/tcp/syn_cookie.hh"
+
+#include <sodium.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "lib/base/bytes.hh"
+
+namespace mqlb::tcp {
+namespace {
+
+constexpr int64_t kSlotMicroseconds = 16'000'000;
+constexpr uint32_t kSlotsPerEpoch = 256;
+constexpr uint32_t kValidMilliseconds = 2 * kSlotMicroseconds / 1000;
+
+constexpr uint32_t kNoWindowScale = 15;
+
+// Classes of the client's MSS, ascending: sixteen where four bits are free, eight where three.
+constexpr uint16_t kMssWithTimestamps[16] = {64,   216,  256,  536,  768,  960,  1024, 1220,
+                                             1300, 1340, 1380, 1400, 1440, 1452, 1460, 8960};
+constexpr uint16_t kMssWithout[8] = {64, 216, 536, 1024, 1220, 1360, 1420, 1460};
+
+template <size_t N>
+uint32_t mss_class(const uint16_t (&classes)[N], uint16_t mss) {
+  const auto* above = std::upper_bound(std::begin(classes), std::end(classes), mss);
+  return above == std::begin(classes)
+             ? 0
+             : static_cast<uint32_t>(std::distance(std::begin(classes), above)) - 1;
+}
+
+uint32_t scale_bits(const Negotiated& n) {
+  return n.has_window_scale ? n.window_scale : kNoWindowScale;
+}
+
+uint32_t encode_options(const Negotiated& n) {
+  const uint32_t scale_and_sack = scale_bits(n) | (n.sack ? 16U : 0U);
+  return scale_and_sack | (n.timestamps ? mss_class(kMssWithTimestamps, n.mss)
+                                        : mss_class(kMssWithout, n.mss))
+                              << 5;
+}
+
+Negotiated decode_options(uint32_t bits, bool timestamps) {
+  Negotiated n;
+  n.has_window_scale = (bits & 15) != kNoWindowScale;
+  n.window_scale = n.has_window_scale ? static_cast<uint8_t>(bits & 15) : uint8_t{0};
+  n.sack = (bits & 16) != 0;
+  n.timestamps = timestamps;
+  n.mss = timestamps ? kMssWithTimestamps[(bits >> 5) & 15] : kMssWithout[(bits >> 5) & 7];
+  return n;
+}
+
+uint32_t slot_of(base::Instant now) {
+  return static_cast<uint32_t>(now.time_since_epoch().count() / kSlotMicroseconds);
+}
+
+constexpr uint32_t kTimestampOptionBits = 9;
+constexpr uint32_t kTimestampOptionMask = (1U << kTimestampOptionBits) - 1;
+
+}  // namespace
+
+SynCookies::SynCookies(const Secret& secret) : secret_(secret) {
+  static_assert(crypto_kdf_KEYBYTES == kSecretBytes);
+  uint8_t offset[16];
+  crypto_kdf_derive_from_key(offset, sizeof offset, 0, "mqlb-tsc", secret_.data());
+  timestamp_offset_ = base::load_be32(offset);
+}
+
+const SynCookies::Key& SynCookies::key_of(uint32_t slot) {
+  const uint64_t epoch = slot / kSlotsPerEpoch;
+  const size_t i = epoch % 2;
+  if (epochs_[i] != epoch + 1) {
+    crypto_kdf_derive_from_key(keys_[i].data(), keys_[i].size(), epoch, "mqlb-syn",
+                               secret_.data());
+    epochs_[i] = epoch + 1;
+  }
+  return keys_[i];
+}
+
+uint64_t SynCookies::mac(const wire::Endpoint& client, const wire::Endpoint& listener,
+                         base::Seq32 client_isn, uint32_t slot, uint32_t options) {
+  uint8_t input[16 + 16 + 2 + 2 + 4 + 4 + 4];
+  base::ByteWriter w(input);
+  const auto address = [&w](const wire::IpAddress& a) {
+    const base::Bytes octets(a.octets());
+    w.bytes(a.is_v4() ? octets.last(4) : octets);
+  };
+  address(client.address);
+  address(listener.address);
+  w.be16(client.port);
+  w.be16(listener.port);
+  w.be32(client_isn.raw());
+  w.be32(slot);
+  w.be32(options);
+  static_assert(crypto_shorthash_KEYBYTES == sizeof(Key));
+  uint8_t out[crypto_shorthash_BYTES];
+  crypto_shorthash(out, input, w.size(), key_of(slot).data());
+  return uint64_t{base::load_be32(out)} << 32 | base::load_be32(out + 4);
+}
+
+Cookie SynCookies::make(const wire::Endpoint& client, const wire::Endpoint& listener,
+                        base::Seq32 client_isn, const Negotiated& negotiated,
+                        base::Instant now) {
+  const uint32_t options = encode_options(negotiated);
+  const uint64_t hash =
+      mac(client, listener, client_isn, slot_of(now),
+          options | (negotiated.timestamps ? 1U << 31 : 0U));
+  Cookie cookie;
+  if (!negotiated.timestamps) {
+    cookie.iss = base::Seq32(static_cast<uint32_t>(hash) << 8 | options);
+    return cookie;
+  }
+  cookie.iss = base::Seq32(static_cast<uint32_t>(hash));
+  const uint32_t clock = timestamp(now);
+  cookie.tsval = (clock & ~kTimestampOptionMask) | options;
+  // Never ahead of the clock: what is sent later must not look older (PAWS).
+  if (static_cast<int32_t>(cookie.tsval - clock) > 0) cookie.tsval -= kTimestampOptionMask + 1;
+  return cookie;
+}
+
+std::optional<Negotiated> SynCookies::check(const wire::Endpoint& client,
+                                            const wire::Endpoint& listener,
+                                            base::Seq32 client_isn, base::Seq32 iss,
+                                            std::optional<uint32_t> tsecr, base::Instant now) {
+  const uint32_t slot = slot_of(now);
+  const auto matches = [&](uint32_t options, uint32_t tag, uint32_t shift) {
+    for (const uint32_t s : {slot, slot - 1}) {
+      const uint64_t hash = mac(client, listener, client_isn, s, options | tag);
+      if (static_cast<uint32_t>(hash) << shift == (iss.raw() >> shift) << shift) return true;
+    }
+    return false;
+  };
+  if (tsecr && is_recent(*tsecr, now)) {
+    const uint32_t options = *tsecr & kTimestampOptionMask;
+    if (matches(options, 1U << 31, 0)) return decode_options(options, true);
+  }
+  if (!tsecr && matches(iss.raw() & 0xff, 0, 8)) return decode_options(iss.raw() & 0xff, false);
+  return std::nullopt;
+}
+
+bool SynCookies::is_recent(uint32_t tsecr, base::Instant now) const {
+  const uint32_t age = timestamp(now) - tsecr;
+  return age <= kValidMilliseconds + kTimestampOptionMask + 1;
+}
+
+}  // namespace mqlb::tcp

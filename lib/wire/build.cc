@@ -1,0 +1,96 @@
+#include "lib/wire/build.hh"
+
+#include <cstring>
+
+#include "lib/wire/packet.hh"
+
+namespace mqlb::wire {
+namespace {
+
+constexpr uint8_t kTtl = 64;
+constexpr uint16_t kDontFragment = 0x4000;
+
+void write_ethernet(uint8_t* frame, const LinkPair& link, uint16_t type) {
+  EthernetView ethernet(frame);
+  ethernet.set_destination(link.destination);
+  ethernet.set_source(link.source);
+  ethernet.set_type(type);
+}
+
+void write_ipv4(uint8_t* p, const IpAddress& source, const IpAddress& destination,
+                uint16_t total_length) {
+  std::memset(p, 0, kIpv4Header);
+  p[0] = 0x45;
+  base::store_be16(p + 6, kDontFragment);
+  p[9] = kProtocolTcp;
+  Ipv4View ip(p);
+  ip.set_total_length(total_length);
+  ip.set_ttl(kTtl);
+  ip.set_source(source);
+  ip.set_destination(destination);
+  ip.update_checksum();
+}
+
+}  // namespace
+
+size_t build_segment(const Segment& segment, base::MutableBytes out) {
+  uint8_t options[kMaxTcpOptions];
+  const size_t options_length = encode_tcp_options(segment.options, options);
+  const size_t tcp_length = kTcpHeader + options_length + segment.payload.size();
+  const size_t frame_length = kEthernetHeader + kIpv4Header + tcp_length;
+  if (frame_length > out.size() || frame_length > 0xffff) return 0;
+  if (!segment.source.address.is_v4() || !segment.destination.address.is_v4()) return 0;
+
+  write_ethernet(out.data(), segment.link, kEtherTypeIpv4);
+  uint8_t* ip = out.data() + kEthernetHeader;
+  write_ipv4(ip, segment.source.address, segment.destination.address,
+             static_cast<uint16_t>(kIpv4Header + tcp_length));
+  uint8_t* p = ip + kIpv4Header;
+  std::memset(p, 0, kTcpHeader);
+  TcpView tcp(p);
+  tcp.set_source_port(segment.source.port);
+  tcp.set_destination_port(segment.destination.port);
+  tcp.set_seq(segment.seq);
+  if ((segment.flags & kAck) != 0) tcp.set_ack(segment.ack);
+  p[12] = static_cast<uint8_t>((kTcpHeader + options_length) / 4 << 4);
+  tcp.set_flags(segment.flags);
+  tcp.set_window(segment.window);
+  std::memcpy(p + kTcpHeader, options, options_length);
+  if (!segment.payload.empty()) {
+    std::memcpy(p + kTcpHeader + options_length, segment.payload.data(), segment.payload.size());
+  }
+  tcp.set_checksum(tcp_checksum_v4(ip + 12, {p, tcp_length}));
+  return frame_length;
+}
+
+bool parse_arp(const uint8_t* packet, Arp& out) {
+  constexpr uint8_t kEthernetIpv4[6] = {0, 1, 8, 0, 6, 4};
+  if (std::memcmp(packet, kEthernetIpv4, sizeof kEthernetIpv4) != 0) return false;
+  out.operation = base::load_be16(packet + 6);
+  out.sender_mac = MacAddress::load(packet + 8);
+  out.sender = IpAddress::load_v4(packet + 14);
+  out.target_mac = MacAddress::load(packet + 18);
+  out.target = IpAddress::load_v4(packet + 24);
+  return !out.sender_mac.is_group();
+}
+
+size_t build_arp(const Arp& arp, const LinkPair& link, base::MutableBytes out) {
+  if (out.size() < kArpFrame) return 0;
+  write_ethernet(out.data(), link, kEtherTypeArp);
+  base::ByteWriter w(out.subspan(kEthernetHeader, kArpPacket));
+  w.be16(1);
+  w.be16(kEtherTypeIpv4);
+  w.u8(6);
+  w.u8(4);
+  w.be16(arp.operation);
+  w.bytes(arp.sender_mac.octets);
+  uint8_t address[4];
+  arp.sender.store_v4(address);
+  w.bytes(address);
+  w.bytes(arp.target_mac.octets);
+  arp.target.store_v4(address);
+  w.bytes(address);
+  return kArpFrame;
+}
+
+}  // namespace mqlb::wire

@@ -1,0 +1,55 @@
+// Frames that the balancer makes itself: TCP segments, ARP, and answers made in place.
+#pragma once
+
+#include <cstdint>
+
+#include "lib/base/bytes.hh"
+#include "lib/base/seq32.hh"
+#include "lib/wire/headers.hh"
+#include "lib/wire/tcp_options.hh"
+
+namespace mqlb::wire {
+
+struct LinkPair {
+  MacAddress source;
+  MacAddress destination;
+};
+
+// One TCP segment in host order. Options other than those in `options` are not sent.
+struct Segment {
+  LinkPair link;
+  Endpoint source;
+  Endpoint destination;
+  base::Seq32 seq;
+  base::Seq32 ack;
+  uint8_t flags = kAck;
+  uint16_t window = 0;
+  TcpOptions options;
+  base::Bytes payload{};
+};
+
+// Bytes of a frame around a payload at the most (IPv4, all TCP options).
+inline constexpr size_t kMaxSegmentHeaders = kEthernetHeader + kIpv4Header + kMaxTcpHeader;
+
+// Writes the whole frame with its checksums (don't fragment, TTL 64, no ECN); returns its length,
+// or 0 if `out` is too small or the addresses are not both IPv4.
+size_t build_segment(const Segment& segment, base::MutableBytes out);
+
+// RFC 826, for Ethernet and IPv4.
+struct Arp {
+  enum Operation : uint16_t { request = 1, reply = 2 };
+  uint16_t operation = request;
+  MacAddress sender_mac;
+  IpAddress sender;
+  MacAddress target_mac;
+  IpAddress target;
+};
+
+// `packet` holds kArpPacket bytes. False if it is not Ethernet and IPv4, or the sender's link
+// address is a group's.
+[[nodiscard]] bool parse_arp(const uint8_t* packet, Arp& out);
+size_t build_arp(const Arp& arp, const LinkPair& link, base::MutableBytes out);
+
+inline constexpr size_t kArpFrame = kEthernetHeader + kArpPacket;
+
+}  // namespace mqlb::wire

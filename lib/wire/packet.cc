@@ -1,0 +1,125 @@
+#include "lib/wire/packet.hh"
+
+#include "lib/wire/checksum.hh"
+
+namespace mqlb::wire {
+namespace {
+
+using base::Drop;
+
+constexpr uint16_t kMoreFragments = 0x2000;
+constexpr uint16_t kFragmentOffset = 0x1fff;
+constexpr uint8_t kVersion4NoOptions = 0x45;
+
+// SYN with FIN or RST, or no control bit at all, is no segment that RFC 9293 defines.
+bool flags_make_sense(uint8_t flags) {
+  if ((flags & kSyn) != 0) return (flags & (kFin | kRst)) == 0;
+  return (flags & (kAck | kRst)) != 0;
+}
+
+tl::expected<Packet, Drop> parse_tcp(Packet packet, HardwareChecksum checksum) {
+  if (packet.transport_length < kTcpHeader) return tl::unexpected(Drop::truncated_frame);
+  const TcpView tcp = packet.tcp();
+  packet.tcp_header_length = tcp.header_length();
+  if (packet.tcp_header_length < kTcpHeader ||
+      packet.tcp_header_length > packet.transport_length) {
+    return tl::unexpected(Drop::bad_tcp_header);
+  }
+  packet.payload_length =
+      static_cast<uint16_t>(packet.transport_length - packet.tcp_header_length);
+  if (checksum == HardwareChecksum::unknown) {
+    const uint64_t sum = pseudo_header_v4(packet.ipv4().addresses(), kProtocolTcp,
+                                          packet.transport_length) +
+                         sum_bytes({packet.transport, packet.transport_length});
+    if (fold(sum) != 0xffff) return tl::unexpected(Drop::bad_tcp_checksum);
+  }
+  if (tcp.source_port() == 0 || tcp.destination_port() == 0) {
+    return tl::unexpected(Drop::bad_tcp_header);
+  }
+  if (!flags_make_sense(tcp.flags())) return tl::unexpected(Drop::bad_tcp_flags);
+  packet.kind = PacketKind::tcp;
+  return packet;
+}
+
+tl::expected<Packet, Drop> parse_icmp(Packet packet) {
+  if (packet.transport_length < kIcmpHeader ||
+      sum_bytes({packet.transport, packet.transport_length}) != 0xffff) {
+    return tl::unexpected(Drop::bad_icmp);
+  }
+  packet.kind = PacketKind::icmp;
+  return packet;
+}
+
+tl::expected<Packet, Drop> parse_ipv4(Packet packet, size_t available, const ParseRules& rules,
+                                      HardwareChecksum checksum) {
+  if (available < kIpv4Header) return tl::unexpected(Drop::truncated_frame);
+  const Ipv4View ip = packet.ipv4();
+  if (ip.version_and_length() != kVersion4NoOptions) {
+    const bool options = ip.version_and_length() > kVersion4NoOptions &&
+                         (ip.version_and_length() >> 4) == 4;
+    return tl::unexpected(options ? Drop::ip_options : Drop::bad_ip_header);
+  }
+  const uint16_t total = ip.total_length();
+  if (total < kIpv4Header) return tl::unexpected(Drop::bad_ip_header);
+  if (total > available) return tl::unexpected(Drop::truncated_frame);
+  if (total > rules.mtu) return tl::unexpected(Drop::over_mtu);
+  if (!ip.checksum_ok()) return tl::unexpected(Drop::bad_ip_checksum);
+  if ((ip.fragment() & (kMoreFragments | kFragmentOffset)) != 0) {
+    return tl::unexpected(Drop::ip_fragment);
+  }
+  packet.source = ip.source();
+  packet.destination = ip.destination();
+  if (packet.source.is_unspecified() || packet.source.is_multicast_or_broadcast()) {
+    return tl::unexpected(Drop::bad_source_address);
+  }
+  packet.frame_length = static_cast<uint16_t>(kEthernetHeader + total);
+  packet.transport = packet.network + kIpv4Header;
+  packet.transport_length = static_cast<uint16_t>(total - kIpv4Header);
+  switch (ip.protocol()) {
+    case kProtocolTcp:
+      return parse_tcp(packet, checksum);
+    case kProtocolIcmp:
+      return parse_icmp(packet);
+    default:
+      return tl::unexpected(Drop::unknown_protocol);
+  }
+}
+
+}  // namespace
+
+tl::expected<Packet, Drop> parse_packet(base::MutableBytes frame, const ParseRules& rules,
+                                        HardwareChecksum checksum) {
+  if (frame.size() < kEthernetHeader) return tl::unexpected(Drop::truncated_frame);
+  Packet packet;
+  packet.frame = frame.data();
+  packet.network = frame.data() + kEthernetHeader;
+  const EthernetView ethernet = packet.ethernet();
+  const MacAddress destination = ethernet.destination();
+  if (destination != rules.mac && !destination.is_group()) {
+    return tl::unexpected(Drop::foreign_mac);
+  }
+  const size_t available = frame.size() - kEthernetHeader;
+  switch (ethernet.type()) {
+    case kEtherTypeIpv4:
+      // Unicast IP in a group frame is a flood or an attack (RFC 1122 section 3.3.6).
+      if (destination.is_group()) return tl::unexpected(Drop::foreign_mac);
+      return parse_ipv4(packet, available, rules, checksum);
+    case kEtherTypeArp:
+      if (available < kArpPacket) return tl::unexpected(Drop::truncated_frame);
+      packet.kind = PacketKind::arp;
+      packet.frame_length = static_cast<uint16_t>(kEthernetHeader + kArpPacket);
+      return packet;
+    case kEtherTypeIpv6:
+      return tl::unexpected(Drop::ipv6_unsupported);
+    default:
+      return tl::unexpected(Drop::unknown_ethertype);
+  }
+}
+
+uint16_t tcp_checksum_v4(const uint8_t* ip_addresses, base::Bytes segment) {
+  return checksum_of(
+      pseudo_header_v4(ip_addresses, kProtocolTcp, static_cast<uint16_t>(segment.size())) +
+      sum_bytes(segment));
+}
+
+}  // namespace mqlb::wire

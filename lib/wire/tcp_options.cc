@@ -1,0 +1,93 @@
+#include "lib/wire/tcp_options.hh"
+
+#include <algorithm>
+
+namespace mqlb::wire {
+namespace {
+
+// Reads one option of the right length; a known kind with another length is malformed.
+bool read_option(uint8_t kind, base::Bytes body, size_t offset, TcpOptions& out) {
+  switch (kind) {
+    case kOptionMss:
+      if (body.size() != 2) return false;
+      out.mss = base::load_be16(body.data());
+      return true;
+    case kOptionWindowScale:
+      if (body.size() != 1) return false;
+      out.window_scale = std::min(body[0], kMaxWindowScale);
+      return true;
+    case kOptionSackPermitted:
+      if (!body.empty()) return false;
+      out.sack_permitted = true;
+      return true;
+    case kOptionSack:
+      if (body.empty() || body.size() % 8 != 0) return false;
+      out.sack_offset = static_cast<uint8_t>(offset);
+      out.sack_blocks = static_cast<uint8_t>(body.size() / 8);
+      return true;
+    case kOptionTimestamps:
+      if (body.size() != 8) return false;
+      out.timestamps = Timestamps{base::load_be32(body.data()), base::load_be32(body.data() + 4)};
+      out.timestamps_offset = static_cast<uint8_t>(offset);
+      return true;
+    default:
+      return true;
+  }
+}
+
+}  // namespace
+
+std::optional<TcpOptions> parse_tcp_options(base::Bytes options) {
+  TcpOptions out;
+  size_t i = 0;
+  while (i < options.size()) {
+    const uint8_t kind = options[i];
+    if (kind == kOptionEnd) break;
+    if (kind == kOptionNop) {
+      ++i;
+      continue;
+    }
+    if (i + 1 >= options.size()) return std::nullopt;
+    const size_t length = options[i + 1];
+    if (length < 2 || i + length > options.size()) return std::nullopt;
+    if (!read_option(kind, options.subspan(i + 2, length - 2), i + 2, out)) return std::nullopt;
+    i += length;
+  }
+  return out;
+}
+
+size_t encode_tcp_options(const TcpOptions& options, uint8_t* out) {
+  base::ByteWriter w({out, kMaxTcpOptions});
+  if (options.mss) {
+    w.u8(kOptionMss);
+    w.u8(4);
+    w.be16(*options.mss);
+  }
+  if (options.timestamps) {
+    if (options.sack_permitted) {
+      w.u8(kOptionSackPermitted);
+      w.u8(2);
+    } else {
+      w.u8(kOptionNop);
+      w.u8(kOptionNop);
+    }
+    w.u8(kOptionTimestamps);
+    w.u8(10);
+    w.be32(options.timestamps->value);
+    w.be32(options.timestamps->echo_reply);
+  } else if (options.sack_permitted) {
+    w.u8(kOptionNop);
+    w.u8(kOptionNop);
+    w.u8(kOptionSackPermitted);
+    w.u8(2);
+  }
+  if (options.window_scale) {
+    w.u8(kOptionNop);
+    w.u8(kOptionWindowScale);
+    w.u8(3);
+    w.u8(*options.window_scale);
+  }
+  return w.size();
+}
+
+}  // namespace mqlb::wire

@@ -1,0 +1,23 @@
+// cmocka for C++: the headers that it needs first, and without its macro `fail`, which breaks
+// every function of that name (those of iostreams and lib/base/result.hh among them).
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+extern "C" {
+#include <cmocka.h>
+}
+
+// Its macro would swallow base::fail(); fail_msg() is what tests use.
+#undef fail
+#undef fail_msg
+#define fail_msg(...)          \
+  do {                         \
+    print_error("ERROR: ");    \
+    print_error(__VA_ARGS__);  \
+    print_error("\n");         \
+    _fail(__FILE__, __LINE__); \
+  } while (0)

@@ -1,0 +1,253 @@
+// validate(): each row makes one mistake in a valid configuration and names the words that the
+// message must hold.
+#include <functional>
+
+#include "lib/config/model.hh"
+#include "lib/config/snapshot.hh"
+#include "tests/support/cmocka.hh"
+#include "tests/support/models.hh"
+
+using mqlb::config::Model;
+using mqlb::tests::endpoint;
+using mqlb::tests::ip;
+using mqlb::tests::prefix;
+using mqlb::tests::sample_model;
+namespace config = mqlb::config;
+
+namespace {
+
+struct Mistake {
+  const char* message;
+  std::function<void(Model&)> make;
+};
+
+void check_all(const std::vector<Mistake>& mistakes) {
+  for (const Mistake& mistake : mistakes) {
+    Model m = sample_model();
+    mistake.make(m);
+    const auto r = config::validate(m);
+    if (r) fail_msg("accepted, but should say: %s", mistake.message);
+    if (r.error().message.find(mistake.message) == std::string::npos) {
+      fail_msg("said: %s\nshould say: %s", r.error().message.c_str(), mistake.message);
+    }
+  }
+}
+
+void accepts_valid(void**) {
+  const std::vector<Mistake> changes{
+      {"nothing", [](Model&) {}},
+      {"empty", [](Model& m) { m = {}; }},
+      {"listener on a port's address",
+       [](Model& m) { m.listeners[0].endpoint = endpoint("198.18.0.1:1883"); }},
+      {"two listeners, one address",
+       [](Model& m) {
+         m.listeners.push_back(m.listeners[0]);
+         m.listeners[1].name = "tls";
+         m.listeners[1].endpoint.port = 8883;
+       }},
+      {"backends of both families",
+       [](Model& m) {
+         m.ports[1].addresses.push_back(prefix("2001:db8::1/64"));
+         m.snat_pools[0].addresses.push_back(ip("2001:db8::100"));
+         m.pools[0].backends.push_back({"six", endpoint("[2001:db8::11]:1883"), 5});
+       }},
+      {"pool without backends", [](Model& m) { m.pools[0].backends.clear(); }},
+      {"a /31", [](Model& m) { m.ports[0].addresses = {prefix("198.18.0.0/31")}; }},
+      {"pools that share a SNAT pool",
+       [](Model& m) {
+         m.pools.push_back(m.pools[0]);
+         m.pools[1].name = "other";
+       }},
+  };
+  for (const Mistake& change : changes) {
+    Model m = sample_model();
+    change.make(m);
+    const auto r = config::validate(m);
+    if (!r) fail_msg("%s: %s", change.message, r.error().message.c_str());
+  }
+}
+
+void ports(void**) {
+  check_all({
+      {"port 'clients' is there twice", [](Model& m) { m.ports[1].name = "clients"; }},
+      {"port 'a b': a name has", [](Model& m) { m.ports[1].name = "a b"; }},
+      {"port '': a name has", [](Model& m) { m.ports[1].name = ""; }},
+      {"a name has 1 to 48", [](Model& m) { m.ports[1].name = std::string(49, 'x'); }},
+      {"port 'brokers': device 'net_af_packet0' belongs to another port",
+       [](Model& m) { m.ports[1].device = m.ports[0].device; }},
+      {"'net #1' is not the name of a device", [](Model& m) { m.ports[1].device = "net #1"; }},
+      {"mtu of port 'clients' is 575: it must be from 576 to 9216",
+       [](Model& m) { m.ports[0].mtu = 575; }},
+      {"mtu of port 'clients' is 9217", [](Model& m) { m.ports[0].mtu = 9217; }},
+      {"198.18.1.1 is there twice",
+       [](Model& m) { m.ports[0].addresses.push_back(prefix("198.18.1.1/32")); }},
+      {"network 198.18.1.0/24 is on two ports, 'clients' and 'brokers'",
+       [](Model& m) { m.ports[0].addresses.push_back(prefix("198.18.1.2/24")); }},
+      {"224.0.0.1 is not the address of a host",
+       [](Model& m) { m.ports[0].addresses.push_back(prefix("224.0.0.1/24")); }},
+      {"198.18.0.255/24 of port 'clients' is the network's own or its broadcast address",
+       [](Model& m) { m.ports[0].addresses = {prefix("198.18.0.255/24")}; }},
+      {"198.18.0.0/24 of port 'clients' is the network's own",
+       [](Model& m) { m.ports[0].addresses = {prefix("198.18.0.0/24")}; }},
+      {"length of at least 1", [](Model& m) { m.ports[0].addresses = {prefix("198.18.0.1/0")}; }},
+      {"IPv6 needs an MTU of at least 1280",
+       [](Model& m) {
+         m.ports[0].mtu = 1279;
+         m.ports[0].addresses.push_back(prefix("2001:db8::1/64"));
+       }},
+      {"at most 16 are possible", [](Model& m) { m.ports.resize(17); }},
+      {"core 1 is there twice",
+       [](Model& m) {
+         m.cores = {{1, {}}, {1, {}}};
+       }},
+      {"no core is a proxy",
+       [](Model& m) {
+         m.cores = {{1, config::CoreRole::worker}};
+       }},
+      {"no core is a worker",
+       [](Model& m) {
+         m.cores = {{1, config::CoreRole::proxy}};
+       }},
+      {"the lcore of a core is 128",
+       [](Model& m) {
+         m.cores = {{128, {}}};
+       }},
+  });
+}
+
+void routes_and_snat(void**) {
+  check_all({
+      {"route 198.19.0.1/16 has host bits set: did you mean 198.19.0.0/16?",
+       [](Model& m) { m.routes[0].prefix = prefix("198.19.0.1/16"); }},
+      {"route 198.19.0.0/16 is there twice", [](Model& m) { m.routes.push_back(m.routes[0]); }},
+      {"gateway 2001:db8::1 is of the other family",
+       [](Model& m) { m.routes[0].gateway = ip("2001:db8::1"); }},
+      {"route 198.19.0.0/16: 198.18.1.1 is the address of port 'brokers'",
+       [](Model& m) { m.routes[0].gateway = ip("198.18.1.1"); }},
+      {"gateway 198.18.2.1 is in no network",
+       [](Model& m) {
+         m.pools[0].backends.pop_back();
+         m.routes[0].gateway = ip("198.18.2.1");
+       }},
+      {"SNAT pool 'outside' has no address", [](Model& m) { m.snat_pools[0].addresses.clear(); }},
+      {"SNAT pool 'outside': 198.18.1.1 is the address of port 'brokers'",
+       [](Model& m) { m.snat_pools[0].addresses.push_back(ip("198.18.1.1")); }},
+      {"SNAT pool 'outside': 198.18.0.10 is the address of listener 'mqtt'",
+       [](Model& m) { m.snat_pools[0].addresses.push_back(ip("198.18.0.10")); }},
+      {"SNAT pool 'two': 198.18.1.100 is the address of SNAT pool 'outside'",
+       [](Model& m) {
+         m.snat_pools.push_back({"two", {ip("198.18.1.100")}, 1024, 65535});
+       }},
+      {"SNAT pool 'outside': 198.18.1.100 is the address of SNAT pool 'outside'",
+       [](Model& m) { m.snat_pools[0].addresses.push_back(ip("198.18.1.100")); }},
+      {"0.0.0.0 is not the address of a host",
+       [](Model& m) { m.snat_pools[0].addresses.push_back(ip("0.0.0.0")); }},
+      {"the first port, 2000, is above the last, 1999",
+       [](Model& m) {
+         m.snat_pools[0].first_port = 2000;
+         m.snat_pools[0].last_port = 1999;
+       }},
+      {"first port of SNAT pool 'outside' is 0: it must be from 1 to 65535",
+       [](Model& m) { m.snat_pools[0].first_port = 0; }},
+      {"more than 1024 SNAT addresses",
+       [](Model& m) {
+         for (uint32_t i = 0; i < 1023; ++i) {
+           m.snat_pools[0].addresses.push_back(mqlb::wire::IpAddress::v4(0xc6130000U + i));
+         }
+       }},
+  });
+}
+
+void pools(void**) {
+  check_all({
+      {"pool 'emqx' is there twice", [](Model& m) { m.pools.push_back(m.pools[0]); }},
+      {"pool 'emqx' uses SNAT pool 'inside', which does not exist",
+       [](Model& m) { m.pools[0].snat = "inside"; }},
+      {"table-size of pool 'emqx' is 65536: it must be a prime",
+       [](Model& m) { m.pools[0].table_size = 65536; }},
+      {"table-size of pool 'emqx' is 2: it must be from 3",
+       [](Model& m) { m.pools[0].table_size = 2; }},
+      {"table-size of pool 'emqx' is 3: it must be above the number of backends",
+       [](Model& m) { m.pools[0].table_size = 3; }},
+      {"connect-tries of pool 'emqx' is 17: it must be from 1 to 16",
+       [](Model& m) { m.pools[0].connect_tries = 17; }},
+      {"connect-timeout of pool 'emqx' is 9",
+       [](Model& m) { m.pools[0].connect_timeout = std::chrono::milliseconds(9); }},
+      {"connect-timeout of pool 'emqx' is negative",
+       [](Model& m) { m.pools[0].connect_timeout = std::chrono::milliseconds(-1); }},
+      {"proxy-crc32c needs proxy-protocol v2", [](Model& m) { m.pools[0].proxy_crc32c = true; }},
+      {"proxy-unique-id needs proxy-protocol v2",
+       [](Model& m) {
+         m.pools[0].proxy_protocol = config::ProxyProtocol::v1;
+         m.pools[0].proxy_unique_id = true;
+       }},
+      {"backend 'broker1' of pool 'emqx' is there twice",
+       [](Model& m) { m.pools[0].backends[1].name = "broker1"; }},
+      {"backend 'broker2' of pool 'emqx' has the same endpoint as backend 'broker1'",
+       [](Model& m) { m.pools[0].backends[1].endpoint = m.pools[0].backends[0].endpoint; }},
+      {"weight of backend 'far' of pool 'emqx' is 0: it must be from 1 to 1000",
+       [](Model& m) { m.pools[0].backends[2].weight = 0; }},
+      {"is 1001: it must be from 1 to 1000",
+       [](Model& m) { m.pools[0].backends[2].weight = 1001; }},
+      {"198.18.0.10 is the address of listener 'mqtt'",
+       [](Model& m) { m.pools[0].backends[2].endpoint = endpoint("198.18.0.10:1883"); }},
+      {"198.18.1.100 is the address of SNAT pool 'outside'",
+       [](Model& m) { m.pools[0].backends[2].endpoint = endpoint("198.18.1.100:1883"); }},
+      {"backend 'far' of pool 'emqx': no port's network and no route contains 198.19.7.7",
+       [](Model& m) { m.routes.clear(); }},
+      {"198.18.0.20 is reached by port 'clients', which has role client",
+       [](Model& m) { m.pools[0].backends[2].endpoint = endpoint("198.18.0.20:1883"); }},
+      {"backend 'far' of pool 'emqx': SNAT pool 'outside' has no IPv6 address to reach it from",
+       [](Model& m) {
+         m.ports[1].addresses.push_back(prefix("2001:db8::1/64"));
+         m.pools[0].backends[2].endpoint = endpoint("[2001:db8::11]:1883");
+       }},
+      {"there are more than 2048 backends",
+       [](Model& m) {
+         m.ports[1].addresses[0].length = 16;
+         m.pools[0].table_size = 65537;
+         m.pools[0].backends.resize(2049);
+       }},
+  });
+}
+
+void listeners_and_settings(void**) {
+  using std::chrono::milliseconds;
+  using std::chrono::seconds;
+  check_all({
+      {"listener 'mqtt' is there twice", [](Model& m) { m.listeners.push_back(m.listeners[0]); }},
+      {"listener 'b' has the same endpoint as listener 'mqtt'",
+       [](Model& m) {
+         m.listeners.push_back(m.listeners[0]);
+         m.listeners[1].name = "b";
+       }},
+      {"listener 'mqtt' uses pool 'none', which does not exist",
+       [](Model& m) { m.listeners[0].pool = "none"; }},
+      {"listener 'mqtt': 0.0.0.0 is not the address of a host",
+       [](Model& m) { m.listeners[0].endpoint = endpoint("0.0.0.0:1883"); }},
+      {"max-connect of listener 'mqtt' is 127: it must be from 128",
+       [](Model& m) { m.listeners[0].max_connect_bytes = 127; }},
+      {"connect-deadline of listener 'mqtt' is 99",
+       [](Model& m) { m.listeners[0].connect_deadline = milliseconds(99); }},
+      {"idle-floor is 0", [](Model& m) { m.settings.idle_floor = seconds(0); }},
+      {"idle-max is 119: it must not be below idle-floor, which is 120",
+       [](Model& m) { m.settings.idle_max = seconds(119); }},
+      {"closing-timeout is 601", [](Model& m) { m.settings.closing_timeout = seconds(601); }},
+      {"half-close-timeout is 0", [](Model& m) { m.settings.half_close_timeout = seconds(0); }},
+      {"snat-quarantine is 3601", [](Model& m) { m.settings.snat_quarantine = seconds(3601); }},
+      {"max-flows is 0", [](Model& m) { m.settings.max_flows = 0; }},
+      {"max-connecting is 0", [](Model& m) { m.settings.max_connecting = 0; }},
+      {"rst-per-second is 10000001", [](Model& m) { m.settings.rst_per_second = 10'000'001; }},
+  });
+}
+
+}  // namespace
+
+int main() {
+  const CMUnitTest tests[] = {
+      cmocka_unit_test(accepts_valid),          cmocka_unit_test(ports),
+      cmocka_unit_test(routes_and_snat),        cmocka_unit_test(pools),
+      cmocka_unit_test(listeners_and_settings),
+  };
+  return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
