@@ -85,7 +85,7 @@ def test_next_broker_is_tried(lb, topology, sinks, broken, steady, how):
     with steady(client_id=survivor_id):
         broken(how, victim)
         for client_id in ids:
-            expected = lb.show(f"route pool mqtt client-id {client_id}")["next"][0]
+            expected = lb.route_row(client_id, "mqtt")["next"].split()[0]
             began = time.monotonic()
             with dial(topology) as client:
                 assert client.connect(client_id) == 0

@@ -161,7 +161,12 @@ class Daemon:
 
     def route(self, client_id, pool_name):
         """The name of the backend that a Client ID goes to now."""
-        return self.show(f"route pool {pool_name} client-id {client_id}")["backend"]
+        return self.route_row(client_id, pool_name)["backend"]
+
+    def route_row(self, client_id, pool_name):
+        """Also whom it would be sent to after that, in `next`."""
+        (row,) = self.show(f"route pool {pool_name} client-id {client_id}")
+        return row
 
     def flows_in_use(self):
         return sum(row["flows"] for row in self.show("backends"))
