@@ -95,6 +95,9 @@ class Compiler {
   Result<void> place_next_hops();
   Result<void> place_listeners();
   void fill_pools();
+  [[nodiscard]] const maglev::Table* previous_table(size_t pool,
+                                                    const std::vector<maglev::Member>& members,
+                                                    uint32_t size) const;
   void retire_pools();
 
   [[nodiscard]] bool listener_in_use(size_t id) const {
@@ -295,6 +298,21 @@ Result<void> Compiler::place_listeners() {
   return {};
 }
 
+// The table that the pool has now, if it was built from the same: most commands leave it alone, and
+// building is what costs in a compile.
+const maglev::Table* Compiler::previous_table(size_t pool,
+                                              const std::vector<maglev::Member>& members,
+                                              uint32_t size) const {
+  if (!previous_ || pool >= previous_->pools.size()) return nullptr;
+  const PoolEntry& now = previous_->pools[pool];
+  if (now.table.size() != size || now.backends.size() != members.size()) return nullptr;
+  for (size_t i = 0; i < members.size(); ++i) {
+    const BackendEntry& b = previous_->backends[now.backends[i]];
+    if (b.name != members[i].name || b.weight != members[i].weight) return nullptr;
+  }
+  return &now.table;
+}
+
 void Compiler::fill_pools() {
   for (size_t p = 0; p < model_.pools.size(); ++p) {
     const Pool& pool = model_.pools[p];
@@ -323,7 +341,8 @@ void Compiler::fill_pools() {
       members.push_back({pool.backends[b].name, pool.backends[b].weight});
       entry.backends.push_back(static_cast<BackendId>(backend_ids_[p][b]));
     }
-    entry.table = maglev::Table::build(members, pool.table_size);
+    const maglev::Table* same = previous_table(pool_ids_[p], members, pool.table_size);
+    entry.table = same ? *same : maglev::Table::build(members, pool.table_size);
     pools_[pool_ids_[p]] = std::move(entry);
   }
 }

@@ -36,6 +36,11 @@ class Core {
   // Takes the frames; Frame::port says where each came in.
   void receive(std::span<const Frame> frames);
   void receive(const Message& message);
+  // Counts a frame that the shell could not even pass on.
+  void refuse_frame(base::Drop reason) {
+    context_.counters[base::Event::frames_in].add();
+    context_.counters[reason].add();
+  }
   // Timers and sweeps; call it at least each millisecond while there is traffic.
   void advance();
   // Passes everything collected to the shell.

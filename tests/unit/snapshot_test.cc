@@ -3,6 +3,7 @@
 #include "lib/config/snapshot.hh"
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
 #include "tests/support/cmocka.hh"
@@ -117,6 +118,35 @@ void table_depends_on_names_only(void** state) {
   m.pools[0].hash_seed = 5;
   m.pools[0].proxy_protocol = config::ProxyProtocol::v2;
   assert_true(names(h.next(m)) == first);
+}
+
+// A table that was kept from the snapshot before is the one that would be built.
+void table_follows_changes(void** state) {
+  History& h = *static_cast<History*>(*state);
+  Model m = sample_model();
+  const std::function<void()> changes[] = {
+      [&] { m.settings.rst_per_second = 1; },
+      [&] { m.pools[0].backends[1].weight = 4; },
+      [&] { m.pools[0].backends[0].endpoint.port = 1884; },
+      [&] { m.pools[0].backends[0].name = "renamed"; },
+      [&] { std::swap(m.pools[0].backends[0], m.pools[0].backends[2]); },
+      [&] { m.pools[0].table_size = 509; },
+      [&] { m.pools[0].backends.pop_back(); },
+      [&] { m.pools[0].name = "other", m.listeners[0].pool = "other"; },
+      [&] { m.pools[0].backends.clear(); },
+  };
+  for (const auto& change : changes) {
+    h.next(m);
+    change();
+    const Snapshot& after = h.next(m);
+    const auto fresh = config::compile(m, nullptr, {});
+    const auto active = std::find_if(after.pools.begin(), after.pools.end(),
+                                     [](const config::PoolEntry& p) { return !p.retired; });
+    const auto got = active->table.slots();
+    const auto wanted = (*fresh)->pools[0].table.slots();
+    assert_int_equal(got.size(), wanted.size());
+    assert_true(std::equal(got.begin(), got.end(), wanted.begin()));
+  }
 }
 
 void ids_are_stable(void** state) {
@@ -281,6 +311,7 @@ int main() {
       WITH_HISTORY(most_specific_network_wins),
       WITH_HISTORY(backends_share_a_gateway),
       WITH_HISTORY(table_depends_on_names_only),
+      WITH_HISTORY(table_follows_changes),
       WITH_HISTORY(ids_are_stable),
       WITH_HISTORY(removed_backend_retires_and_revives),
       WITH_HISTORY(id_is_reused_when_unused),

@@ -1,0 +1,222 @@
+#include "app/mqlb/daemon.hh"
+
+#include <rte_errno.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <rte_malloc.h>
+#include <rte_rcu_qsbr.h>
+#include <sodium.h>
+
+#include <algorithm>
+
+namespace mqlb::app {
+namespace {
+
+// Messages that a core's queue holds: every connecting client may have a few under way.
+constexpr unsigned kMessageRoom = 16384;
+
+int run_core(void* loop) {
+  static_cast<dpdk::CoreLoop*>(loop)->run();
+  return 0;
+}
+
+}  // namespace
+
+void Daemon::RcuDeleter::operator()(rte_rcu_qsbr* rcu) const { rte_free(rcu); }
+
+Daemon::Daemon(const config::Model& model) : model_(model) {
+  randombytes_buf(shared_.secret.data(), shared_.secret.size());
+  randombytes_buf(&shared_.boot_id, sizeof shared_.boot_id);
+  shared_.random = randombytes_random();
+}
+
+base::Result<std::unique_ptr<Daemon>> Daemon::create(const config::Model& model) {
+  std::unique_ptr<Daemon> daemon(new Daemon(model));
+  if (auto done = daemon->choose_cores(); !done) return tl::unexpected(done.error());
+  if (auto done = daemon->build(); !done) return tl::unexpected(done.error());
+  return daemon;
+}
+
+// The configured cores, or every lcore but the main one, as workers and proxies at once.
+base::Result<void> Daemon::choose_cores() {
+  unsigned lcore = 0;
+  for (lcore = rte_get_next_lcore(~0U, 1, 0); lcore < RTE_MAX_LCORE;
+       lcore = rte_get_next_lcore(lcore, 1, 0)) {
+    const auto configured =
+        std::find_if(model_.cores.begin(), model_.cores.end(),
+                     [&](const config::Core& core) { return core.lcore == lcore; });
+    if (configured != model_.cores.end()) {
+      cores_.push_back({lcore, configured->role, nullptr, false});
+    } else if (model_.cores.empty()) {
+      cores_.push_back({lcore, config::CoreRole::both, nullptr, false});
+    }
+  }
+  for (const config::Core& core : model_.cores) {
+    const bool found = std::any_of(cores_.begin(), cores_.end(), [&](const DataCore& c) {
+      return c.lcore == core.lcore;
+    });
+    if (!found) {
+      return base::fail("core " + std::to_string(core.lcore) +
+                        " is not among the EAL's lcores (-l), or is the main one, which control "
+                        "runs on");
+    }
+  }
+  for (size_t i = 0; i < cores_.size(); ++i) {
+    const auto index = static_cast<engine::CoreIndex>(i);
+    if (cores_[i].role != config::CoreRole::proxy) shared_.workers.push_back(index);
+    if (cores_[i].role != config::CoreRole::worker) shared_.proxies.push_back(index);
+  }
+  if (shared_.workers.empty() || shared_.proxies.empty()) {
+    return base::fail("no lcore for the role " +
+                      std::string(shared_.workers.empty() ? "worker" : "proxy") +
+                      ": give the EAL at least two lcores (-l 0,1), the first is for control");
+  }
+  return {};
+}
+
+base::Result<void> Daemon::build() {
+  auto snapshot = config::compile(model_, nullptr, id_use());
+  if (!snapshot) return tl::unexpected(snapshot.error());
+  snapshot_ = std::move(*snapshot);
+  board_.snapshot.store(snapshot_.get());
+  if (auto done = make_rcu(); !done) return done;
+
+  std::vector<config::CoreRole> roles;
+  for (const DataCore& core : cores_) roles.push_back(core.role);
+  auto ports = dpdk::Ports::start(model_.ports, roles);
+  if (!ports) return tl::unexpected(ports.error());
+  ports_ = std::make_unique<dpdk::Ports>(std::move(*ports));
+  for (config::PortId port = 0; port < ports_->size(); ++port) {
+    shared_.port_macs[port] = ports_->mac(port);
+  }
+  auto fabric = dpdk::Fabric::create(cores_.size(), kMessageRoom);
+  if (!fabric) return tl::unexpected(fabric.error());
+  fabric_ = std::make_unique<dpdk::Fabric>(std::move(*fabric));
+
+  for (size_t i = 0; i < cores_.size(); ++i) {
+    auto loop = dpdk::CoreLoop::create(static_cast<engine::CoreIndex>(i), cores_[i].role, *ports_,
+                                       *fabric_, board_, clock_, shared_, *snapshot_);
+    if (!loop) return tl::unexpected(loop.error());
+    cores_[i].loop = std::move(*loop);
+  }
+  resolver_ = std::make_unique<engine::ArpResolver>(
+      shared_, [this](config::PortId port, base::Bytes frame) { send(port, frame); });
+  resolver_->adopt(*snapshot_, clock_.now());
+  return {};
+}
+
+base::Result<void> Daemon::make_rcu() {
+  const auto threads = static_cast<uint32_t>(cores_.size());
+  rcu_.reset(static_cast<rte_rcu_qsbr*>(
+      rte_zmalloc("mqlb_rcu", rte_rcu_qsbr_get_memsize(threads), RTE_CACHE_LINE_SIZE)));
+  if (!rcu_ || rte_rcu_qsbr_init(rcu_.get(), threads) != 0) {
+    return base::fail("no memory for RCU");
+  }
+  board_.rcu = rcu_.get();
+  return {};
+}
+
+base::Result<void> Daemon::start() {
+  for (DataCore& core : cores_) {
+    if (const int code = rte_eal_remote_launch(run_core, core.loop.get(), core.lcore); code != 0) {
+      return base::fail("lcore " + std::to_string(core.lcore) +
+                        " cannot be started: " + rte_strerror(-code));
+    }
+    core.launched = true;
+  }
+  return {};
+}
+
+Daemon::~Daemon() {
+  board_.stop.store(true);
+  for (const DataCore& core : cores_) {
+    if (core.launched) rte_eal_wait_lcore(core.lcore);
+  }
+  // Frames that cores still hold go back to the pool before the ports take it away.
+  cores_.clear();
+  fabric_.reset();
+}
+
+void Daemon::advance() {
+  void* object = nullptr;
+  while (rte_ring_dequeue(fabric_->to_control(), &object) == 0) {
+    auto* m = static_cast<rte_mbuf*>(object);
+    resolver_->receive({rte_pktmbuf_mtod(m, const uint8_t*), m->data_len},
+                       static_cast<config::PortId>(m->port), clock_.now());
+    rte_pktmbuf_free(m);
+  }
+  resolver_->advance(clock_.now());
+}
+
+// By way of the first core, which has a queue on every port.
+void Daemon::send(config::PortId port, base::Bytes frame) {
+  rte_mbuf* m = rte_pktmbuf_alloc(ports_->mempool());
+  if (m == nullptr) return;
+  auto* room = rte_pktmbuf_append(m, static_cast<uint16_t>(frame.size()));
+  if (room == nullptr) {
+    rte_pktmbuf_free(m);
+    return;
+  }
+  std::copy(frame.begin(), frame.end(), reinterpret_cast<uint8_t*>(room));
+  m->port = port;
+  if (rte_ring_enqueue(fabric_->inbox(0).transmit.get(), m) != 0) rte_pktmbuf_free(m);
+}
+
+config::IdUse Daemon::id_use() const {
+  config::IdUse use;
+  use.listener = [this](config::ListenerId id) { return listener_flows(id) > 0; };
+  use.backend = [this](config::BackendId id) { return backend_flows(id) > 0; };
+  use.snat = [this](config::SnatId id) {
+    return std::any_of(cores_.begin(), cores_.end(), [id](const DataCore& core) {
+      return core.loop->core().objects().snats[id].value() > 0;
+    });
+  };
+  return use;
+}
+
+uint64_t Daemon::backend_flows(config::BackendId id) const {
+  uint64_t flows = 0;
+  for (const DataCore& core : cores_) flows += core.loop->core().objects().backends[id].flows.value();
+  return flows;
+}
+
+uint64_t Daemon::listener_flows(config::ListenerId id) const {
+  uint64_t flows = 0;
+  for (const DataCore& core : cores_) {
+    flows += core.loop->core().objects().listeners[id].flows.value();
+  }
+  return flows;
+}
+
+// Publishes a new configuration and frees the old one when no core reads it any more. Cores pass a
+// quiescent state each loop, so the wait is short.
+base::Result<void> Daemon::apply(const config::Model& model) {
+  const auto same_port = [](const config::Port& a, const config::Port& b) {
+    return a.name == b.name && a.device == b.device && a.role == b.role && a.mtu == b.mtu;
+  };
+  const auto same_core = [](const config::Core& a, const config::Core& b) {
+    return a.lcore == b.lcore && a.role == b.role;
+  };
+  if (!std::equal(model.ports.begin(), model.ports.end(), model_.ports.begin(),
+                  model_.ports.end(), same_port) ||
+      !std::equal(model.cores.begin(), model.cores.end(), model_.cores.begin(),
+                  model_.cores.end(), same_core)) {
+    return base::fail("ports and cores cannot change while the daemon runs");
+  }
+  if (model.settings.max_flows != model_.settings.max_flows ||
+      model.settings.max_connecting != model_.settings.max_connecting) {
+    return base::fail("max-flows and max-connecting cannot change while the daemon runs");
+  }
+  if (auto valid = config::validate(model); !valid) return valid;
+  auto next = config::compile(model, snapshot_.get(), id_use());
+  if (!next) return tl::unexpected(next.error());
+  board_.snapshot.store(next->get(), std::memory_order_release);
+  const uint64_t token = rte_rcu_qsbr_start(rcu_.get());
+  rte_rcu_qsbr_check(rcu_.get(), token, true);
+  snapshot_ = std::move(*next);
+  model_ = model;
+  resolver_->adopt(*snapshot_, clock_.now());
+  return {};
+}
+
+}  // namespace mqlb::app

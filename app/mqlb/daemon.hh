@@ -1,0 +1,82 @@
+// The running balancer: ports, data cores, and the control thread that looks after them.
+//
+// Everything here belongs to the control thread (the main lcore); data cores run CoreLoop objects.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/base/result.hh"
+#include "lib/cli/runtime.hh"
+#include "lib/dpdk/clock.hh"
+#include "lib/dpdk/core_loop.hh"
+#include "lib/dpdk/fabric.hh"
+#include "lib/dpdk/ports.hh"
+#include "lib/engine/arp_resolver.hh"
+
+namespace mqlb::app {
+
+class Daemon : public cli::Runtime {
+ public:
+  // model: valid. EAL is initialised. Ports are started and memory is taken; no core runs yet.
+  [[nodiscard]] static base::Result<std::unique_ptr<Daemon>> create(const config::Model& model);
+  // Stops the cores and waits for them.
+  ~Daemon() override;
+
+  // Starts the data cores.
+  [[nodiscard]] base::Result<void> start();
+  // Neighbours and their link addresses; call it at least each 10 ms.
+  void advance();
+  [[nodiscard]] bool stop_requested() const { return stop_requested_; }
+
+  // cli::Runtime
+  const config::Model& model() const override { return model_; }
+  base::Result<void> apply(const config::Model& model) override;
+  std::vector<cli::CounterRow> counters() override;
+  std::vector<cli::PortRow> ports() override;
+  std::vector<cli::CoreRow> cores() override;
+  std::vector<cli::NeighbourRow> neighbours() override;
+  std::vector<cli::BackendRow> backends() override;
+  std::vector<cli::ListenerRow> listeners() override;
+  std::vector<cli::SnatRow> snats() override;
+  std::vector<cli::FlowRow> flows(const cli::FlowFilter& filter) override;
+  base::Result<cli::RouteAnswer> route_client_id(std::string_view pool,
+                                                 std::string_view client_id) override;
+  void request_stop() override { stop_requested_ = true; }
+
+ private:
+  struct DataCore {
+    unsigned lcore = 0;
+    config::CoreRole role = config::CoreRole::both;
+    std::unique_ptr<dpdk::CoreLoop> loop;
+    bool launched = false;
+  };
+  struct RcuDeleter {
+    void operator()(rte_rcu_qsbr* rcu) const;
+  };
+
+  explicit Daemon(const config::Model& model);
+
+  base::Result<void> choose_cores();
+  base::Result<void> build();
+  base::Result<void> make_rcu();
+  void send(config::PortId port, base::Bytes frame);
+  [[nodiscard]] config::IdUse id_use() const;
+  [[nodiscard]] uint64_t backend_flows(config::BackendId id) const;
+  [[nodiscard]] uint64_t listener_flows(config::ListenerId id) const;
+
+  config::Model model_;
+  dpdk::Clock clock_;
+  engine::Shared shared_;
+  dpdk::Board board_;
+  std::unique_ptr<rte_rcu_qsbr, RcuDeleter> rcu_;
+  std::unique_ptr<const config::Snapshot> snapshot_;
+  std::unique_ptr<dpdk::Ports> ports_;
+  std::unique_ptr<dpdk::Fabric> fabric_;
+  std::unique_ptr<engine::ArpResolver> resolver_;
+  std::vector<DataCore> cores_;
+  bool stop_requested_ = false;
+};
+
+}  // namespace mqlb::app

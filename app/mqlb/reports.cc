@@ -1,0 +1,299 @@
+// What the daemon tells the command interpreter of its live state.
+#include <rte_lcore.h>
+
+#include <algorithm>
+#include <array>
+
+#include "app/mqlb/daemon.hh"
+
+namespace mqlb::app {
+namespace {
+
+using base::Counter;
+
+template <typename Texts, typename Get>
+void add_counters(std::vector<cli::CounterRow>& rows, const char* group, const Texts& texts,
+                  Get get) {
+  for (size_t i = 0; i < texts.size(); ++i) {
+    rows.push_back({group, std::string(texts[i].name), std::string(texts[i].help), get(i)});
+  }
+}
+
+const char* text(flow::WorkerState state) {
+  switch (state) {
+    case flow::WorkerState::free: return "free";
+    case flow::WorkerState::await_connect: return "await-connect";
+    case flow::WorkerState::opening: return "opening";
+    case flow::WorkerState::spliced: return "spliced";
+    case flow::WorkerState::closing: return "closing";
+    case flow::WorkerState::refusing: return "refusing";
+  }
+  return "";
+}
+
+bool has_broker(flow::WorkerState state) {
+  return state == flow::WorkerState::spliced || state == flow::WorkerState::closing;
+}
+
+}  // namespace
+
+std::vector<cli::CounterRow> Daemon::counters() {
+  std::vector<cli::CounterRow> rows;
+  const auto sum = [this](auto member) {
+    return [this, member](size_t i) {
+      uint64_t total = 0;
+      for (const DataCore& core : cores_) total += (core.loop->core().counters().*member)[i].value();
+      return total;
+    };
+  };
+  add_counters(rows, "drop", base::kDropTexts, sum(&base::CoreCounters::drops));
+  add_counters(rows, "end", base::kEndTexts, sum(&base::CoreCounters::ends));
+  add_counters(rows, "event", base::kEventTexts, sum(&base::CoreCounters::events));
+  return rows;
+}
+
+std::vector<cli::PortRow> Daemon::ports() {
+  std::vector<cli::PortRow> rows;
+  for (config::PortId id = 0; id < snapshot_->ports.size(); ++id) {
+    const config::PortEntry& port = snapshot_->ports[id];
+    const dpdk::PortStatistics s = ports_->statistics(id);
+    cli::PortRow row;
+    row.name = port.name;
+    row.device = port.device;
+    row.role = config::to_string(port.role);
+    row.mac = wire::to_string(ports_->mac(id));
+    row.link = s.link_up ? "up" : "down";
+    row.mtu = port.mtu;
+    row.rx_packets = s.rx_packets;
+    row.rx_bytes = s.rx_bytes;
+    row.rx_missed = s.rx_missed;
+    row.rx_errors = s.rx_errors;
+    row.tx_packets = s.tx_packets;
+    row.tx_bytes = s.tx_bytes;
+    row.tx_full = 0;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+std::vector<cli::CoreRow> Daemon::cores() {
+  std::vector<cli::CoreRow> rows;
+  for (DataCore& core : cores_) {
+    const base::CoreCounters& c = core.loop->core().counters();
+    const auto event = [&c](base::Event e) { return c.events[static_cast<size_t>(e)].value(); };
+    cli::CoreRow row;
+    row.lcore = core.lcore;
+    row.role = config::to_string(core.role);
+    row.loops = core.loop->loops();
+    row.idle_loops = core.loop->idle_loops();
+    row.rx_packets = event(base::Event::frames_in);
+    row.handed_over = event(base::Event::frames_handed_over);
+    core.loop->perform([&row](engine::Core& c2) {
+      row.flows = c2.worker() ? c2.worker()->flows().size() : c2.proxy()->flows().size();
+      row.connecting = c2.worker() ? c2.worker()->connecting() : c2.proxy()->opening();
+      return true;
+    });
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+std::vector<cli::NeighbourRow> Daemon::neighbours() {
+  std::vector<cli::NeighbourRow> rows;
+  for (const engine::ArpResolver::Row& r : resolver_->rows(clock_.now())) {
+    const config::NextHopEntry& next_hop = snapshot_->next_hops[r.id];
+    wire::MacAddress mac;
+    const bool resolved = shared_.neighbours.lookup(r.id, mac);
+    cli::NeighbourRow row;
+    row.port = snapshot_->ports[next_hop.port].name;
+    row.address = wire::to_string(next_hop.address);
+    row.mac = resolved ? wire::to_string(mac) : "-";
+    row.state = !resolved ? "resolving" : r.stale ? "stale" : "resolved";
+    row.age_seconds =
+        resolved ? static_cast<uint32_t>(r.age.count() / 1'000'000) : uint32_t{0};
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+std::vector<cli::BackendRow> Daemon::backends() {
+  std::vector<cli::BackendRow> rows;
+  for (config::BackendId id = 0; id < snapshot_->backends.size(); ++id) {
+    const config::BackendEntry& b = snapshot_->backends[id];
+    const auto sum = [this, id](Counter engine::BackendCounters::*member) {
+      uint64_t total = 0;
+      for (const DataCore& core : cores_) {
+        total += (core.loop->core().objects().backends[id].*member).value();
+      }
+      return total;
+    };
+    cli::BackendRow row;
+    row.flows = sum(&engine::BackendCounters::flows);
+    if (b.retired && row.flows == 0) continue;
+    const config::PoolEntry& pool = snapshot_->pools[b.pool];
+    row.pool = pool.name;
+    row.name = b.name;
+    row.endpoint = wire::to_string(b.endpoint);
+    row.state = b.retired ? "retired" : "active";
+    row.weight = b.weight;
+    const auto slots = pool.table.slots();
+    const auto own = std::count_if(slots.begin(), slots.end(), [&](maglev::MemberIndex m) {
+      return pool.backends[m] == id;
+    });
+    row.share = slots.empty() ? 0 : static_cast<double>(own) / static_cast<double>(slots.size());
+    row.selected = sum(&engine::BackendCounters::selected);
+    row.established = sum(&engine::BackendCounters::established);
+    row.connect_failures = sum(&engine::BackendCounters::failures);
+    row.bytes_to_backend = sum(&engine::BackendCounters::bytes_to_backend);
+    row.bytes_to_client = sum(&engine::BackendCounters::bytes_to_client);
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+std::vector<cli::ListenerRow> Daemon::listeners() {
+  std::vector<cli::ListenerRow> rows;
+  for (config::ListenerId id = 0; id < snapshot_->listeners.size(); ++id) {
+    const config::ListenerEntry& l = snapshot_->listeners[id];
+    const auto sum = [this, id](Counter engine::ListenerCounters::*member) {
+      uint64_t total = 0;
+      for (const DataCore& core : cores_) {
+        total += (core.loop->core().objects().listeners[id].*member).value();
+      }
+      return total;
+    };
+    cli::ListenerRow row;
+    row.flows = sum(&engine::ListenerCounters::flows);
+    if (l.retired && row.flows == 0) continue;
+    row.name = l.name;
+    row.endpoint = wire::to_string(l.endpoint);
+    row.pool = snapshot_->pools[l.pool].name;
+    row.state = l.retired ? "retired" : "active";
+    row.accepted = sum(&engine::ListenerCounters::accepted);
+    row.spliced = sum(&engine::ListenerCounters::spliced);
+    row.refused = sum(&engine::ListenerCounters::refused);
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+std::vector<cli::SnatRow> Daemon::snats() {
+  std::vector<engine::Proxy::PortUse> uses;
+  for (DataCore& core : cores_) {
+    core.loop->perform([&uses](engine::Core& c) {
+      if (c.proxy() == nullptr) return true;
+      for (const auto& own : c.proxy()->port_use()) {
+        const auto known = std::find_if(uses.begin(), uses.end(), [&](const auto& u) {
+          return u.snat == own.snat && u.broker == own.broker;
+        });
+        if (known == uses.end()) {
+          uses.push_back(own);
+        } else {
+          known->in_use += own.in_use;
+          known->quarantined += own.quarantined;
+          known->capacity += own.capacity;
+        }
+      }
+      return true;
+    });
+  }
+  std::vector<cli::SnatRow> rows;
+  for (const engine::Proxy::PortUse& use : uses) {
+    const config::SnatEntry& snat = snapshot_->snats[use.snat];
+    cli::SnatRow row;
+    for (const config::SnatPool& pool : model_.snat_pools) {
+      const auto& all = pool.addresses;
+      if (std::find(all.begin(), all.end(), snat.address) != all.end()) row.pool = pool.name;
+    }
+    row.address = wire::to_string(snat.address);
+    row.ports = std::to_string(snat.first_port) + "-" + std::to_string(snat.last_port);
+    row.backend = wire::to_string(use.broker);
+    row.in_use = use.in_use;
+    row.quarantined = use.quarantined;
+    row.capacity = use.capacity;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+// Each core looks at a slice of its table between bursts, so packets do not wait.
+std::vector<cli::FlowRow> Daemon::flows(const cli::FlowFilter& filter) {
+  constexpr uint32_t kSlice = 256;
+  std::vector<cli::FlowRow> rows;
+  for (DataCore& core : cores_) {
+    flow::FlowIndex next = 0;
+    core.loop->perform([&](engine::Core& c) {
+      if (c.worker() == nullptr) return true;
+      flow::WorkerTable& table = c.worker()->flows();
+      const flow::FlowIndex end = std::min(next + kSlice, table.index_limit());
+      for (; next < end && rows.size() < filter.limit; ++next) {
+        const flow::WorkerFlow& f = table[next];
+        if (f.state == flow::WorkerState::free) continue;
+        const config::BackendEntry* backend =
+            has_broker(f.state) ? &snapshot_->backends[f.backend] : nullptr;
+        const config::ListenerEntry& listener = snapshot_->listeners[f.listener];
+        const uint64_t hash = table.client_id_hash(next);
+        if (filter.client_id_hash && *filter.client_id_hash != hash) continue;
+        if (!filter.backend.empty() && (backend == nullptr || backend->name != filter.backend)) {
+          continue;
+        }
+        if (!filter.listener.empty() && listener.name != filter.listener) continue;
+        const flow::ClientKey key = table.key_of(next);
+        cli::FlowRow row;
+        row.client = wire::to_string(wire::Endpoint{wire::IpAddress::v4(key.address), key.port});
+        row.listener = listener.name;
+        row.pool = snapshot_->pools[listener.pool].name;
+        if (backend != nullptr) {
+          row.backend = backend->name;
+          row.snat =
+              wire::to_string(wire::Endpoint{snapshot_->snats[f.snat].address, f.snat_port});
+        }
+        row.state = text(f.state);
+        row.client_id_hash = hash;
+        row.bytes_to_backend = f.to_broker();
+        row.bytes_to_client = f.to_client();
+        row.idle_seconds = c.context().now_seconds - f.last_seen;
+        row.timeout_seconds = uint32_t{f.idle_timeout} * flow::kIdleUnit;
+        rows.push_back(row);
+      }
+      return next >= table.index_limit() || rows.size() >= filter.limit;
+    });
+  }
+  return rows;
+}
+
+base::Result<cli::RouteAnswer> Daemon::route_client_id(std::string_view pool_name,
+                                                       std::string_view client_id) {
+  const config::PoolEntry* pool = nullptr;
+  size_t active = 0;
+  for (const config::PoolEntry& p : snapshot_->pools) {
+    if (p.retired) continue;
+    ++active;
+    if (pool_name.empty() || p.name == pool_name) pool = &p;
+  }
+  if (pool == nullptr) return base::fail("no pool '" + std::string(pool_name) + "'");
+  if (pool_name.empty() && active > 1) return base::fail("there are several pools: name one");
+  if (pool->key != config::KeyPolicy::client_id) {
+    return base::fail("pool " + pool->name + " does not route by Client ID");
+  }
+  if (client_id.empty()) return base::fail("an empty Client ID is routed by the pool's fallback");
+  if (pool->table.empty()) return base::fail("pool " + pool->name + " has no backend");
+  cli::RouteAnswer answer;
+  answer.pool = pool->name;
+  answer.hash = maglev::hash_key(base::as_bytes(client_id), pool->hash_seed);
+  std::array<maglev::MemberIndex, engine::Opening::kMaxTries> members;
+  const size_t count = pool->table.candidates(
+      answer.hash, std::span(members).first(std::min<size_t>(pool->connect_tries, members.size())));
+  for (size_t i = 0; i < count; ++i) {
+    const config::BackendEntry& backend = snapshot_->backends[pool->backends[members[i]]];
+    if (i == 0) {
+      answer.backend = backend.name;
+      answer.endpoint = wire::to_string(backend.endpoint);
+    } else {
+      answer.next.push_back(backend.name);
+    }
+  }
+  return answer;
+}
+
+}  // namespace mqlb::app

@@ -1,0 +1,147 @@
+#include "lib/dpdk/core_loop.hh"
+
+#include <rte_ethdev.h>
+#include <rte_pause.h>
+#include <rte_rcu_qsbr.h>
+#include <sys/prctl.h>
+
+#include <array>
+#include <ctime>
+#include <thread>
+
+namespace mqlb::dpdk {
+namespace {
+
+constexpr uint16_t kBurst = 32;
+constexpr uint32_t kIdleBeforeRest = 2000;  // loops; some hundred microseconds
+constexpr long kRestNanoseconds = 40'000;   // with the kernel's wake-up below 100 us
+
+}  // namespace
+
+base::Result<std::unique_ptr<CoreLoop>> CoreLoop::create(
+    engine::CoreIndex index, config::CoreRole role, const Ports& ports, Fabric& fabric,
+    Board& board, const Clock& clock, engine::Shared& shared, const config::Snapshot& snapshot) {
+  std::unique_ptr<CoreLoop> loop(new CoreLoop(index, ports, fabric, board, clock));
+  auto core = engine::Core::create(index, role, shared, loop->io_, loop->link_, snapshot);
+  if (!core) return tl::unexpected(core.error());
+  loop->core_ = std::move(*core);
+  loop->snapshot_ = &snapshot;
+  return loop;
+}
+
+CoreLoop::CoreLoop(engine::CoreIndex index, const Ports& ports, Fabric& fabric, Board& board,
+                   const Clock& clock)
+    : index_(index),
+      ports_(ports),
+      inbox_(fabric.inbox(index)),
+      board_(board),
+      clock_(clock),
+      link_(fabric),
+      io_(ports, index, fabric.inbox(0).transmit.get()) {}
+
+void CoreLoop::run() {
+  prctl(PR_SET_TIMERSLACK, 1000UL, 0, 0, 0);
+  rte_rcu_qsbr_thread_register(board_.rcu, index_);
+  rte_rcu_qsbr_thread_online(board_.rcu, index_);
+  running_.store(true, std::memory_order_release);
+  while (!board_.stop.load(std::memory_order_relaxed)) {
+    follow_configuration();
+    core_->set_time(clock_.now());
+    size_t work = poll_ports();
+    work += poll_inbox();
+    core_->advance();
+    core_->flush();
+    run_task();
+    rest(work);
+  }
+  running_.store(false, std::memory_order_release);
+  rte_rcu_qsbr_thread_offline(board_.rcu, index_);
+  rte_rcu_qsbr_thread_unregister(board_.rcu, index_);
+}
+
+// Says first that the old snapshot is not in use, and only then reads which is in force: so a
+// snapshot that control waits for cannot be picked up again.
+void CoreLoop::follow_configuration() {
+  rte_rcu_qsbr_quiescent(board_.rcu, index_);
+  const config::Snapshot* published = board_.snapshot.load(std::memory_order_acquire);
+  if (published == snapshot_) return;
+  snapshot_ = published;
+  core_->adopt(*published);
+}
+
+size_t CoreLoop::poll_ports() {
+  std::array<rte_mbuf*, kBurst> mbufs;
+  std::array<engine::Frame, kBurst> frames;
+  size_t work = 0;
+  for (const RxQueue& queue : ports_.queues_of(index_)) {
+    const uint16_t n = rte_eth_rx_burst(queue.dpdk_port, queue.queue, mbufs.data(), kBurst);
+    size_t count = 0;
+    for (uint16_t i = 0; i < n; ++i) {
+      if (mbufs[i]->nb_segs == 1) {
+        frames[count++] = frame_of(mbufs[i], queue.port);
+      } else {
+        // Larger than a buffer, so larger than the MTU.
+        core_->refuse_frame(base::Drop::over_mtu);
+        rte_pktmbuf_free(mbufs[i]);
+      }
+    }
+    core_->receive(std::span(frames).first(count));
+    work += n;
+  }
+  return work;
+}
+
+size_t CoreLoop::poll_inbox() {
+  size_t work = 0;
+  engine::Message message;
+  while (work < kBurst &&
+         rte_ring_dequeue_elem(inbox_.messages.get(), &message, sizeof message) == 0) {
+    core_->receive(message);
+    ++work;
+  }
+  std::array<rte_mbuf*, kBurst> mbufs;
+  std::array<engine::Frame, kBurst> frames;
+  auto** objects = reinterpret_cast<void**>(mbufs.data());
+  unsigned n = rte_ring_dequeue_burst(inbox_.frames.get(), objects, kBurst, nullptr);
+  for (unsigned i = 0; i < n; ++i) {
+    frames[i] = frame_of(mbufs[i], static_cast<config::PortId>(mbufs[i]->port));
+  }
+  core_->receive(std::span(frames).first(n));
+  work += n;
+  n = rte_ring_dequeue_burst(inbox_.transmit.get(), objects, kBurst, nullptr);
+  for (unsigned i = 0; i < n; ++i) {
+    const auto port = static_cast<config::PortId>(mbufs[i]->port);
+    core_->transmit(port, frame_of(mbufs[i], port));
+  }
+  return work + n;
+}
+
+void CoreLoop::run_task() {
+  const CoreTask* task = task_.load(std::memory_order_acquire);
+  if (task != nullptr && (*task)(*core_)) task_.store(nullptr, std::memory_order_release);
+}
+
+bool CoreLoop::perform(const CoreTask& task) {
+  if (!running_.load(std::memory_order_acquire)) return false;
+  task_.store(&task, std::memory_order_release);
+  while (task_.load(std::memory_order_acquire) != nullptr) std::this_thread::yield();
+  return true;
+}
+
+// Backs off after a while without work, unless the operator wants the lowest latency.
+void CoreLoop::rest(size_t work) {
+  loops_.add();
+  if (work > 0) {
+    idle_ = 0;
+    return;
+  }
+  idle_loops_.add();
+  if (snapshot_->settings.poll == config::PollMode::busy || ++idle_ < kIdleBeforeRest) {
+    rte_pause();
+    return;
+  }
+  const timespec pause{0, kRestNanoseconds};
+  nanosleep(&pause, nullptr);
+}
+
+}  // namespace mqlb::dpdk
