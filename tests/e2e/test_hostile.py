@@ -2,14 +2,12 @@
 and a client beside them is not disturbed.
 """
 
-import struct
-
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
-from tests.support import daemon, mqtt, netns, rawhost, wait
+from tests.support import daemon, mqtt, netns, rawhost, steady, wait
 from tests.support.rawhost import ACK, FIN, PSH, RST, SYN
 
 DEADLINE = 400  # for a complete CONNECT, milliseconds
@@ -32,12 +30,19 @@ def host(lb, topology):
         yield raw
 
 
-@pytest.fixture
-def undisturbed(lb, sinks, steady):
-    with steady() as client:
-        before = client.exchanged
+@pytest.fixture(scope="module")
+def companion(lb, topology):
+    """The one client that is connected all the time."""
+    with steady.Steady(topology.clients[0]) as client:
         yield client
-        wait.until(lambda: client.exchanged >= before + 10, 5, "messages exchanged")
+
+
+@pytest.fixture
+def undisturbed(companion):
+    before = companion.exchanged
+    yield
+    wait.until(lambda: companion.exchanged >= before + 10 or companion.error, 5, "messages")
+    assert companion.error is None
 
 
 class Counted:
@@ -67,23 +72,29 @@ class Counted:
 
 
 def answers(host):
-    """Every TCP or ICMP frame for the host until the echo reply to a last ping: all that came."""
+    """Every TCP or ICMP frame for the host until the replies to two last pings: all that came.
+
+    The second ping leaves when the first is answered. One would not do: the test network has two
+    cores, which may put frames that follow each other closely into another order.
+    """
     seen = []
-
-    def is_marker(frame):
-        if IP not in frame or frame[IP].dst != host.address:
+    for number in (1, 2):
+        def is_marker(frame, number=number):
+            if IP not in frame or frame[IP].dst != host.address:
+                return False
+            if ICMP in frame and frame[ICMP].type == 0 and frame[ICMP].seq == number:
+                return True
+            seen.append(frame)
             return False
-        if ICMP in frame and frame[ICMP].type == 0 and frame[ICMP].id == 0x4d51:
-            return True
-        seen.append(frame)
-        return False
 
-    host.send(host.ether() / host.ip() / ICMP(id=0x4d51) / b"marker")
-    assert host.receive(is_marker), "no answer to a ping"
+        host.send(host.ether() / host.ip() / ICMP(seq=number) / b"marker")
+        assert host.receive(is_marker), "no answer to a ping"
     return seen
 
 
 CONNECT = mqtt.Connect("x")
+# What follows the length of a CONNECT that may become long: a will, a user and a password.
+LONG = mqtt.string("MQTT") + b"\x04\xc6\x00\x3c\xff\xff" + 100 * b"x"
 
 
 def connect(version=mqtt.V311, client_id="x", **override):
@@ -92,7 +103,8 @@ def connect(version=mqtt.V311, client_id="x", **override):
 
 MALFORMED = [
     ("http", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "malformed-not-connect"),
-    ("tls", bytes.fromhex("16030100c8010000c40303") + bytes(194), "malformed-not-connect"),
+    ("tls", bytes.fromhex("16030100c8010000c40303") + bytes(194),
+     "malformed-fixed-header-flags"),  # 0x16 is a CONNECT with flags
     ("ssh", b"SSH-2.0-OpenSSH_9.2\r\n", "malformed-not-connect"),
     ("zeros", bytes(100), "malformed-not-connect"),
     ("publish first", mqtt.publish("a", b"b"), "malformed-not-connect"),
@@ -102,7 +114,7 @@ MALFORMED = [
     ("length too small", b"\x10\x03\x00\x04M", "malformed-remaining-length"),
     ("name", connect(name=mqtt.string("MQTX")), "malformed-protocol-name"),
     ("name of lower case", connect(name=mqtt.string("mqtt")), "malformed-protocol-name"),
-    ("empty name", connect(name=mqtt.string("")), "malformed-protocol-name"),
+    ("empty name", connect(client_id=b"x" * 9, name=mqtt.string("")), "malformed-protocol-name"),
     ("level 6", connect(level=b"\x06"), "malformed-protocol-version"),
     ("level 0", connect(level=b"\x00"), "malformed-protocol-version"),
     ("level of 3.1 under the new name", connect(level=b"\x03"), "malformed-protocol-version"),
@@ -126,9 +138,8 @@ MALFORMED = [
      "malformed-client-id"),
     ("ID past the packet", CONNECT.encode()[:-3] + b"\x00\x63x", "malformed-truncated"),
     ("bytes behind the last field", connect(tail=b"more"), "malformed-trailing-bytes"),
-    ("announced too long", b"\x10" + mqtt.varint(100000) + CONNECT.encode()[2:],
-     "connect-too-long"),
-    ("longest length", b"\x10\xff\xff\xff\x7f" + CONNECT.encode()[2:], "connect-too-long"),
+    ("announced too long", b"\x10" + mqtt.varint(100000) + LONG, "connect-too-long"),
+    ("longest length", b"\x10\xff\xff\xff\x7f" + LONG, "connect-too-long"),
 ]
 
 
@@ -197,16 +208,13 @@ def arp(host, **fields):
 
 ETHER, IPV4 = 14, 20  # header lengths
 
+# No IP fragments: the kernel puts them together before DPDK's AF_PACKET driver sees them.
 DROPPED = [
     ("IP checksum", "bad-ip-checksum", lambda h: tcp_frame(h, ip={"chksum": 0x1234})),
     ("IP header length", "bad-ip-header", lambda h: rewritten(tcp_frame(h), ETHER, b"\x44")),
     ("IP version", "bad-ip-header", lambda h: rewritten(tcp_frame(h), ETHER, b"\x65")),
     ("IP options", "ip-options",
      lambda h: h.ether() / h.ip(options=b"\x01\x01\x01\x00") / TCP(sport=6000, dport=1883)),
-    ("fragment", "ip-fragment",
-     lambda h: fragment(h.ether() / h.ip() / TCP(sport=6000, dport=1883) / bytes(64), 40)[0]),
-    ("second fragment", "ip-fragment",
-     lambda h: fragment(h.ether() / h.ip() / TCP(sport=6000, dport=1883) / bytes(64), 40)[1]),
     ("source multicast", "bad-source-address",
      lambda h: h.ether() / IP(src="224.0.0.1", dst=netns.VIP) / TCP(dport=1883)),
     ("source unspecified", "bad-source-address",
@@ -240,8 +248,8 @@ DROPPED = [
      / (b"\x60" + bytes(59))),
     ("EtherType", "unknown-ethertype",
      lambda h: Ether(src=h.mac, dst=h.peer_mac, type=0x88b5) / bytes(50)),
-    ("ARP hardware length", "bad-arp", lambda h: arp(h, hwlen=5)),
-    ("ARP cut", "bad-arp", lambda h: cut(arp(h), ETHER + 20)),
+    ("ARP hardware type", "bad-arp", lambda h: arp(h, hwtype=6)),
+    ("ARP cut", "truncated-frame", lambda h: cut(arp(h), ETHER + 20)),
 ]
 
 
@@ -306,17 +314,15 @@ def test_resets_are_limited(lb, host, undisturbed):
     assert rise == {"unknown-flow": resets, "unknown-flow-quiet": 200 - resets}
 
 
-def test_blind_segments_do_not_end_a_live_flow(lb, topology, sinks, steady):
+def test_blind_segments_do_not_end_a_live_flow(lb, host, companion, undisturbed):
     """RST, FIN, SYN and data in the client's name, with numbers that are far from right."""
-    with steady() as client, \
-            rawhost.RawHost(topology.clients[1], netns.unowned_addresses()[0]) as host:
-        address, port = client.local
-        for flags, payload in ((RST, b""), (RST | ACK, b""), (FIN | ACK, b""), (SYN, b""),
-                               (ACK, b"evil"), (PSH | ACK, struct.pack("!I", 0))):
-            spoofed = host.ether() / IP(src=address, dst=netns.VIP) / TCP(
-                sport=port, dport=1883, flags=flags, seq=0x12345678, ack=0x9abcdef0) / payload
-            host.send(spoofed)
-        # Longer than a flow stays that an RST has ended.
-        before = client.exchanged
-        wait.until(lambda: client.exchanged >= before + 400, 20, "messages exchanged")
-        assert len(lb.show("flows")) == 1
+    address, port = companion.local
+    for flags, payload in ((RST, b""), (RST | ACK, b""), (FIN | ACK, b""), (SYN, b""),
+                           (ACK, b"evil"), (PSH | ACK, bytes(4))):
+        spoofed = host.ether() / IP(src=address, dst=netns.VIP) / TCP(
+            sport=port, dport=1883, flags=flags, seq=0x12345678, ack=0x9abcdef0) / payload
+        host.send(spoofed)
+    # Longer than a flow stays that an RST has ended.
+    before = companion.exchanged
+    wait.until(lambda: companion.exchanged >= before + 400 or companion.error, 20, "messages")
+    assert lb.flows_in_use() == 1

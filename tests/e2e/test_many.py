@@ -59,17 +59,20 @@ def test_100000_syns_without_ack(lb, topology, sinks, loads, steady):
         sources = netns.unowned_addresses()[1:101]
         frames = list(rawhost.syn_frames(host.mac, host.peer_mac, sources, range(2000, 3000)))
         assert len(frames) == FLOOD
-        flood(host.sock, frames[:1000])  # whatever is set up once, is
-        before, memory = answered(lb), lb.resident_kib()
-        with steady():
-            loads[0].start("open", destination=[netns.VIP, 1883], window=20, clients=[
-                [f"flooded-{i}", netns.client_addresses(1)[0], 0] for i in range(500)])
-            flood(host.sock, frames)
-            assert [a for a in loads[0].result(timeout=60) if a[0] != 0] == []
-        # AF_PACKET may lose frames under a flood; most must have been served.
-        wait.until(lambda: answered(lb) - before > FLOOD // 2, 10, "SYNs answered")
-        assert lb.resident_kib() - memory < 2048
-        assert lb.flows_in_use() < 600
+        # The first flood touches all that is allocated once: buffers and tables.
+        memory = None
+        for _ in range(2):
+            before, memory = answered(lb), lb.resident_kib()
+            with steady():
+                loads[0].start("open", destination=[netns.VIP, 1883], window=20, clients=[
+                    [f"flooded-{i}", netns.client_addresses(1)[0], 0] for i in range(500)])
+                flood(host.sock, frames)
+                assert [a for a in loads[0].result(timeout=60) if a[0] != 0] == []
+            # AF_PACKET may lose frames under a flood; most must have been served.
+            wait.until(lambda: answered(lb) - before > FLOOD // 2, 10, "SYNs answered")
+            loads[0].call("close")
+            lb.idle()
+        assert lb.resident_kib() - memory < 1024
 
 
 def flood(sock, frames):

@@ -11,15 +11,19 @@ from tests.support import daemon, mqtt, netns
 # Name, line, a word of the message.
 BAD_LINES = [
     ("unknown command", "frobnicate", "frobnicate"),
-    ("missing words", "pool add", "pool"),
+    ("missing words", "pool add", "incomplete"),
     ("not an address", "address add clients 198.18.0.300/24", "198.18.0.300"),
     ("not a number", "set rst-per-second many", "many"),
     ("number out of range", "listener add l 198.18.0.10:70000 pool mqtt", "70000"),
+    ("the same name twice", "pool add mqtt snat outside", "mqtt"),
+    ("weight 0", "backend add mqtt heavy 198.18.1.19:1883 weight 0", "1000"),
+]
+# What only the whole file shows has no line: the message names the object.
+BAD_WHOLES = [
     ("unknown pool", "listener add l 198.18.0.11:1883 pool nowhere", "nowhere"),
     ("unknown SNAT", "pool add q snat nowhere", "nowhere"),
-    ("the same name twice", "pool add mqtt snat outside", "mqtt"),
     ("table size no prime", "pool set mqtt table-size 65536", "prime"),
-    ("weight 0", "backend add mqtt heavy 198.18.1.19:1883 weight 0", "weight"),
+    ("broker out of reach", "backend add mqtt far 198.19.0.1:1883", "far"),
 ]
 
 
@@ -30,7 +34,7 @@ def write(tmp_path, text):
 
 
 def check(path, *more):
-    return subprocess.run([daemon.program("mqlb"), "--in-memory", "--no-huge", "--no-pci",
+    return subprocess.run([daemon.program("mqlb"), "--no-shconf", "--no-huge", "--no-pci",
                            "--", "--config", path, *more],
                           capture_output=True, text=True, timeout=30, check=False)
 
@@ -44,23 +48,35 @@ def test_check_accepts_a_sound_file(tmp_path, sinks):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("how", ["check", "start"])
-@pytest.mark.parametrize("line, word", [b[1:] for b in BAD_LINES], ids=[b[0] for b in BAD_LINES])
-def test_bad_line_is_named(tmp_path, sinks, topology, line, word, how):
-    text = sound(sinks)
-    number = text.count("\n") + 1
-    path = write(tmp_path, text + line + "\nset poll busy\n")
+def complaint(topology, path, text, how):
+    """The one message about the file, after its name and a colon."""
     if how == "check":
         done = check(path, "--check")
     else:
-        options = daemon.Daemon(topology, text + line + "\n")
-        path = options.config
-        done = topology.balancer.run(options.command(), capture_output=True, text=True,
+        refused = daemon.Daemon(topology, text)
+        path = refused.config
+        done = topology.balancer.run(refused.command(), capture_output=True, text=True,
                                      timeout=30, check=False)
         assert "mqlb: ready" not in done.stdout
     assert done.returncode == 1
     (message,) = [m for m in done.stderr.splitlines() if m.startswith(f"{path}:")]
-    assert message.startswith(f"{path}:{number}: ")
+    return message.removeprefix(f"{path}:")
+
+
+@pytest.mark.parametrize("how", ["check", "start"])
+@pytest.mark.parametrize("line, word", [b[1:] for b in BAD_LINES], ids=[b[0] for b in BAD_LINES])
+def test_bad_line_is_named(tmp_path, sinks, topology, line, word, how):
+    text = sound(sinks) + line + "\nset poll busy\n"
+    message = complaint(topology, write(tmp_path, text), text, how)
+    assert message.startswith(f"{sound(sinks).count(chr(10)) + 1}: ")
+    assert word in message
+
+
+@pytest.mark.parametrize("how", ["check", "start"])
+@pytest.mark.parametrize("line, word", [b[1:] for b in BAD_WHOLES], ids=[b[0] for b in BAD_WHOLES])
+def test_bad_whole_is_refused(tmp_path, sinks, topology, line, word, how):
+    text = sound(sinks) + line + "\n"
+    message = complaint(topology, write(tmp_path, text), text, how)
     assert word in message
 
 
@@ -71,7 +87,7 @@ def test_missing_file(tmp_path):
 
 @pytest.mark.parametrize("arguments", [[], ["--config"], ["--frobnicate", "x"]])
 def test_wrong_arguments(arguments):
-    done = subprocess.run([daemon.program("mqlb"), "--in-memory", "--no-huge", "--no-pci",
+    done = subprocess.run([daemon.program("mqlb"), "--no-shconf", "--no-huge", "--no-pci",
                            "--", *arguments], capture_output=True, text=True, timeout=30,
                           check=False)
     assert done.returncode not in (0, -signal.SIGABRT, -signal.SIGSEGV)

@@ -78,7 +78,7 @@ class Daemon:
         self.process = None
 
     def command(self):
-        return [program("mqlb"), "--in-memory", "--no-huge", "-m", "512", "--no-pci",
+        return [program("mqlb"), "--no-shconf", "--no-huge", "-m", "512", "--no-pci",
                 "--no-telemetry", "--file-prefix", self.name,
                 "--lcores", _LCORES[self._data_cores],
                 "--vdev", f"net_af_packet0,iface={netns.LB_CLIENTS}",
@@ -89,7 +89,9 @@ class Daemon:
         # Two daemons would both answer for the same addresses.
         assert getattr(self.topology, "daemon", None) is None, "another daemon is still running"
         environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0",
-                       "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+                       "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+                       # Where the EAL keeps the directory that it makes for each process.
+                       "RUNTIME_DIRECTORY": self.topology.directory}
         with open(self.log, "ab") as log:
             self.process = self.topology.balancer.popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
@@ -103,7 +105,7 @@ class Daemon:
             data = os.read(fd, 4096) if ready else b""
             if not data:
                 self._kill()
-                raise RuntimeError(f"mqlb did not become ready: {seen!r}\n{self.errors()}")
+                raise RuntimeError(f"mqlb did not become ready:\n{self.errors()[-4000:]}")
             seen += data
         return self
 

@@ -194,6 +194,10 @@ class Topology:
         self.switch = self._make("switch")
         self.switch.ip(*(f"link add {b} up type bridge forward_delay 0 stp_state 0 mcast_snooping 0"
                          for b in ("br-clients", "br-brokers")))
+        # Where the kernel lets IP look into bridged frames, it drops the malformed ones.
+        if os.path.exists("/proc/sys/net/bridge"):
+            self.switch.sysctl(**{f"net__bridge__bridge-nf-call-{tables}": 0
+                                  for tables in ("iptables", "ip6tables", "arptables")})
         self.balancer = self._make("balancer")
         self._wire(self.balancer, LB_CLIENTS, "br-clients", "lbc")
         self._wire(self.balancer, LB_BROKERS, "br-brokers", "lbb")

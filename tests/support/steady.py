@@ -14,7 +14,7 @@ class Steady:
     """
 
     def __init__(self, namespace, client_id="steady", port=1883, worst=3.0, version=mqtt.V311):
-        self.exchanged, self.slowest, self._error = 0, 0.0, None
+        self.exchanged, self.slowest, self.error = 0, 0.0, None
         self._worst = worst
         self._client = mqtt.Client(namespace.connect((netns.VIP, port), timeout=worst), version)
         code = self._client.connect(client_id)
@@ -32,7 +32,7 @@ class Steady:
             while not self._end.wait(0.005):
                 self._exchange()
         except (OSError, AssertionError) as error:
-            self._error = error
+            self.error = error
 
     def _exchange(self):
         began = time.monotonic()
@@ -49,7 +49,7 @@ class Steady:
         self._thread.join()
         try:
             if kind is None:
-                assert self._error is None, f"after {self.exchanged} messages: {self._error!r}"
+                assert self.error is None, f"after {self.exchanged} messages: {self.error!r}"
                 self._exchange()
                 assert self.slowest <= self._worst, f"a message took {self.slowest:.2f} s"
         finally:
