@@ -31,6 +31,7 @@ Daemon::Daemon(const config::Model& model) : model_(model) {
 }
 
 base::Result<std::unique_ptr<Daemon>> Daemon::create(const config::Model& model) {
+  if (model.ports.empty()) return base::fail("the configuration has no port (port add ...)");
   std::unique_ptr<Daemon> daemon(new Daemon(model));
   if (auto done = daemon->choose_cores(); !done) return tl::unexpected(done.error());
   if (auto done = daemon->build(); !done) return tl::unexpected(done.error());

@@ -57,7 +57,7 @@ struct ListenerRow {
 
 struct SnatRow {
   std::string pool, address, ports;
-  std::string backend;       // use is counted per (address, backend)
+  std::string backend;  // use is counted per (address, backend)
   uint64_t in_use = 0, quarantined = 0, capacity = 0;
 };
 

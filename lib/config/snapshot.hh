@@ -93,7 +93,7 @@ struct ListenerEntry {
 };
 
 struct Snapshot {
-  uint64_t version = 0;  // counts compiles, from 1
+  uint64_t version = 0;          // counts compiles, from 1
   std::vector<PortEntry> ports;  // index: position in Model::ports, never changes after start
   std::vector<ListenerEntry> listeners;
   std::vector<PoolEntry> pools;
@@ -110,11 +110,11 @@ struct IdUse {
   std::function<bool(SnatId)> snat;
 };
 
-// model: valid. previous: the snapshot now in force on every core, or null at start. Objects are the same if
-// their identity is: listener (name, endpoint), pool (name), backend (pool, name, endpoint), SNAT
-// address, next hop (address, port). An id is given to another object only if `previous` had it
-// retired already and in_use denies it; without in_use it never is. Fails when a limit above is
-// reached.
+// model: valid. previous: the snapshot now in force on every core, or null at start. Objects are
+// the same if their identity is: listener (name, endpoint), pool (name), backend (pool, name,
+// endpoint), SNAT address, next hop (address, port). An id is given to another object only if
+// `previous` had it retired already and in_use denies it; without in_use it never is. Fails when a
+// limit above is reached.
 [[nodiscard]] base::Result<std::unique_ptr<const Snapshot>> compile(const Model& model,
                                                                     const Snapshot* previous,
                                                                     const IdUse& in_use);

@@ -19,12 +19,15 @@ constexpr base::Duration kAnnouncementInterval = 1s;
 
 void ArpResolver::adopt(const config::Snapshot& snapshot, base::Instant now) {
   snapshot_ = &snapshot;
+  shared_.learnt.forget_retired(snapshot);
   entries_.resize(snapshot.next_hops.size());
   for (size_t id = 0; id < entries_.size(); ++id) {
     Entry& entry = entries_[id];
     const bool active = !snapshot.next_hops[id].retired;
-    if (active && !entry.active) {
+    const wire::IpAddress& address = snapshot.next_hops[id].address;
+    if (active && (!entry.active || entry.address != address)) {
       entry = Entry{};
+      entry.address = address;
       entry.next_probe = now;
       shared_.neighbours.clear(static_cast<config::NextHopId>(id));
     }

@@ -42,6 +42,7 @@ class ArpResolver {
  private:
   struct Entry {
     bool active = false;
+    wire::IpAddress address;  // an id may come to mean another neighbour
     bool resolved = false;
     uint32_t unanswered = 0;
     base::Instant confirmed{};

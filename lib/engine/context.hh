@@ -58,6 +58,13 @@ class LearntTable {
     }
   }
 
+  // Control: an id that is not in use may come to mean another backend.
+  void forget_retired(const config::Snapshot& snapshot) {
+    for (size_t id = 0; id < snapshot.backends.size(); ++id) {
+      if (snapshot.backends[id].retired) entries_[id].store(0, std::memory_order_relaxed);
+    }
+  }
+
  private:
   std::array<std::atomic<uint32_t>, config::kMaxBackends> entries_{};
 };

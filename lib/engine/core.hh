@@ -57,6 +57,8 @@ class Core {
   [[nodiscard]] Worker* worker() { return worker_.get(); }
   [[nodiscard]] Proxy* proxy() { return proxy_.get(); }
   [[nodiscard]] CoreContext& context() { return context_; }
+  // Buffers that wait in the Output for their first use.
+  [[nodiscard]] size_t spare_buffers() const { return context_.output.spare(); }
 
  private:
   // Messages to this core wait in a queue until its present work is done.

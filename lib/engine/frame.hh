@@ -63,6 +63,7 @@ class Output {
   // An empty frame for a packet of ours; false if there is no buffer (counted).
   [[nodiscard]] bool allocate(Frame& frame);
   void flush();
+  [[nodiscard]] size_t spare() const { return fresh_.count; }
 
  private:
   static constexpr size_t kBurst = 32;

@@ -82,6 +82,7 @@ struct ClientFinAcked {
 
 struct BrokerReset {
   WorkerRef to;
+  bool silent = false;  // the broker only stopped answering; both ends were told
 };
 
 struct ClientFin {

@@ -219,6 +219,7 @@ void Proxy::failed_try(Opening& o, Event event) {
   o.failure = event == Event::broker_bad_options ? End::options_mismatch : End::backends_failed;
   give_back_port(f, o.iss + 1U);
   timers_.stop(o);
+  o.sent_at = base::Instant{};
   try_next(o);
 }
 
@@ -480,7 +481,7 @@ void Proxy::abandon(Opening& o) {
   const ProxyFlow& f = flows_[o.flow];
   timers_.stop(o);
   reset_broker(o, o.snd_nxt);
-  if (!context_.sink.send({f.worker, BrokerReset{worker_of(f)}})) {
+  if (!context_.sink.send({f.worker, BrokerReset{worker_of(f), true}})) {
     context_.counters[Event::messages_lost].add();
   }
   wire::Segment rst;

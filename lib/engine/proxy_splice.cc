@@ -139,7 +139,7 @@ void Proxy::watch_ends(const wire::Packet& packet, ProxyFlow& f) {
       tell(BrokerFin{worker_of(f), packet.segment_end() + f.seq_delta})) {
     f.flags |= flow::kOwnFin;
   }
-  if (tcp.has(wire::kRst)) tell(BrokerReset{worker_of(f)});
+  if (tcp.has(wire::kRst)) tell(BrokerReset{worker_of(f), false});
 }
 
 ProxyFlow* Proxy::lookup(config::SnatId snat, uint16_t port, const wire::Endpoint& broker) {

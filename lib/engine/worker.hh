@@ -113,6 +113,7 @@ class Worker {
   void send_to_client(const Accepting& a, uint8_t flags, base::Seq32 seq, base::Seq32 ack,
                       base::Bytes payload);
   void drop_frames(Accepting& a);
+  [[nodiscard]] bool try_hold(Accepting& a, const Frame& frame);
   void reset_client(Accepting& a, base::End reason);
   void give_back(Accepting& a);
 
@@ -140,6 +141,7 @@ class Worker {
   FlowIndex sweep_at_ = 0;
   base::Instant last_sweep_{};
   size_t next_proxy_ = 0;
+  size_t held_frames_ = 0;  // in all Accepting::frames
 };
 
 }  // namespace mqlb::engine

@@ -190,8 +190,7 @@ void Worker::hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a
   const bool fin = packet.tcp().has(wire::kFin);
   if (a.held == nullptr && offset == 0 && !data.empty()) {
     const mqtt::ConnectResult result = mqtt::parse_connect(data);
-    if (std::holds_alternative<mqtt::Connect>(result)) {
-      a.frames[a.frame_count++] = frame;
+    if (std::holds_alternative<mqtt::Connect>(result) && try_hold(a, frame)) {
       a.handed = static_cast<uint32_t>(data.size());
       read_connect(a, data);
       return;

@@ -23,6 +23,10 @@ inline constexpr uint32_t kMaxOffset = 1U << 20;
 inline constexpr base::Duration kAckDelay = std::chrono::milliseconds(20);
 inline constexpr uint32_t kAckAtOnce = 8192;
 
+// Frames that a worker holds for all its clients together: what is beyond is copied or dropped, so
+// clients of a silent broker cannot empty the buffer pool.
+inline constexpr size_t kMaxHeldFrames = 4096;
+
 inline constexpr uint8_t kConnackTries = 4;
 inline constexpr base::Duration kConnackInterval = std::chrono::milliseconds(300);
 

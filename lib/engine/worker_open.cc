@@ -111,11 +111,16 @@ void Worker::while_opening(wire::Packet& packet, const Frame& frame, Accepting& 
   const int32_t behind = packet.segment_end() - (a.first_byte + a.handed);
   if (behind <= 0 || packet.segment_length() == 0) {
     context_.output.drop(frame, Drop::handshake_consumed);
-  } else if (a.frame_count == Accepting::kMaxFrames) {
+  } else if (!try_hold(a, frame)) {
     context_.output.drop(frame, Drop::held_full);
-  } else {
-    a.frames[a.frame_count++] = frame;
   }
+}
+
+bool Worker::try_hold(Accepting& a, const Frame& frame) {
+  if (a.frame_count == Accepting::kMaxFrames || held_frames_ == kMaxHeldFrames) return false;
+  a.frames[a.frame_count++] = frame;
+  ++held_frames_;
+  return true;
 }
 
 void Worker::receive(const OpenFailed& message) {
@@ -164,6 +169,7 @@ void Worker::receive(const Opened& message) {
 
   const std::array<Frame, Accepting::kMaxFrames> frames = a.frames;
   const size_t count = std::exchange(a.frame_count, 0);
+  held_frames_ -= count;
   give_back(a);
   f->broker_fin_end = message.tsecr_floor;
   if (message.tsecr_floor != 0) f->flags |= flow::kOldTsecr;
@@ -259,6 +265,7 @@ void Worker::drop_frames(Accepting& a) {
   for (size_t i = 0; i < a.frame_count; ++i) {
     context_.output.drop(a.frames[i], Drop::refused_flow);
   }
+  held_frames_ -= a.frame_count;
   a.frame_count = 0;
 }
 

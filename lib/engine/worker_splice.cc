@@ -224,6 +224,7 @@ void Worker::receive(const BrokerReset& message) {
   if (f == nullptr || f->proxy_flow == flow::kNoFlow) return;
   f->flags |= flow::kBrokerReset;
   f->state = WorkerState::closing;
+  if (message.silent) end(message.to.flow, End::broker_silent, false);
 }
 
 WorkerFlow* Worker::find(const WorkerRef& ref) {

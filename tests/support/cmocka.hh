@@ -11,8 +11,9 @@ extern "C" {
 #include <cmocka.h>
 }
 
-// Its macro would swallow base::fail(); fail_msg() is what tests use.
 #undef fail
+
+// Its own calls that macro.
 #undef fail_msg
 #define fail_msg(...)          \
   do {                         \
