@@ -96,6 +96,7 @@ def show_one_client(report, topology, lb, nodes):
 
 def show_spread(report, topology, lb, nodes):
     report.step(f"{MANY} Client IDs connect")
+    before = {row["backend"]: row["selected"] for row in lb.show("backends")}
     loads = [agent.Agent(host, "tests.support.load") for host in topology.clients]
     for n, load in enumerate(loads):
         addresses = netns.client_addresses(n + 1)
@@ -105,9 +106,9 @@ def show_spread(report, topology, lb, nodes):
     report.check("connected", MANY - len(refused), not refused)
     print(lb.ctl("show backends"), end="")
     for row in lb.show("backends"):
-        share = row["flows"] / MANY
+        share = (row["selected"] - before[row["backend"]]) / MANY
         report.check(f"share of {row['backend']}", f"{share:.1%}",
-                     0.4 < share * len(nodes) / 2 < 0.6)
+                     0.9 < share * len(nodes) < 1.1)
     for load in loads:
         load.call("close")
         load.close()

@@ -56,12 +56,13 @@ def sink_hosts(topology):
 
 @pytest.fixture
 def sinks(sink_hosts):
-    """Three sinks without records of earlier tests, serving."""
+    """Three sinks without records of earlier tests; whatever a test sets is undone after it."""
     for sink in sink_hosts:
         sink.call("close_all")
-        sink.call("set", mode="serve", note_sequences=False, keep_half_closed=False)
         sink.call("forget")
-    return sink_hosts
+    yield sink_hosts
+    for sink in sink_hosts:
+        sink.call("set", mode="serve", note_sequences=False, keep_half_closed=False)
 
 
 @pytest.fixture(scope="session")
