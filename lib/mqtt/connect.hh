@@ -31,17 +31,17 @@ struct NeedMore {
 };
 
 enum class Malformed : uint8_t {
-  not_connect,            // first packet is another MQTT packet type, or no MQTT at all
-  fixed_header_flags,     // reserved bits of the first byte not 0
-  remaining_length,       // variable byte integer over four bytes, or too small for a CONNECT
-  protocol_name,          // neither "MQTT" nor "MQIsdp"
-  protocol_version,       // unknown level, or a level that does not go with the name
-  connect_flags,          // reserved bit set, will QoS 3, will bits without will, password alone (3.x)
-  properties,             // unknown, duplicate or cut property (5.0)
-  string_encoding,        // ill-formed UTF-8 or U+0000 (MQTT-1.5.4-1, -2)
-  client_id,              // empty without clean session (3.1.1); empty or over 23 bytes is let pass in 3.1
-  truncated,              // a field runs past the remaining length
-  trailing_bytes,         // bytes after the last field
+  not_connect,         // first packet is another MQTT packet type, or no MQTT at all
+  fixed_header_flags,  // reserved bits of the first byte not 0
+  remaining_length,    // over four bytes, not the shortest form (5.0), or too small for a CONNECT
+  protocol_name,       // neither "MQTT" nor "MQIsdp"
+  protocol_version,    // unknown level, or a level that does not go with the name
+  connect_flags,       // reserved bit set, will QoS 3, will bits without will, password alone (3.x)
+  properties,          // unknown, duplicate or cut property, or a value that is an error (5.0)
+  string_encoding,     // ill-formed UTF-8 or U+0000 (MQTT-1.5.4-1, -2)
+  client_id,           // empty without clean session (3.1.1); 3.1 lets any length pass
+  truncated,           // a field runs past the remaining length
+  trailing_bytes,      // bytes after the last field
 };
 
 // One lower-case word-with-dashes for counters and messages.
@@ -51,7 +51,8 @@ enum class Malformed : uint8_t {
 using ConnectResult = std::variant<Connect, NeedMore, Malformed>;
 
 // Reads a CONNECT from the beginning of `bytes`; what follows the packet is left alone. Malformed
-// is reported as soon as the bytes at hand show it.
+// is reported as soon as the bytes at hand show it, and no later byte changes the answer; a Connect
+// only when the whole packet is at hand.
 [[nodiscard]] ConnectResult parse_connect(base::Bytes bytes);
 
 // The CONNACK that says "server unavailable" in the client's version: return code 3, or reason

@@ -22,7 +22,8 @@ struct V2Options {
   base::Bytes unique_id{};  // TLV 0x05; empty: none; at most kMaxUniqueId bytes
 };
 
-// Both return the bytes written, or 0 when `out` is too small (kMaxHeader always suffices).
+// Both return the bytes written, or 0 when `out` is too small (kMaxHeader always suffices) or the
+// unique id too long.
 size_t encode_v1(const wire::Endpoint& source, const wire::Endpoint& destination,
                  base::MutableBytes out);
 size_t encode_v2(const wire::Endpoint& source, const wire::Endpoint& destination,
@@ -30,7 +31,7 @@ size_t encode_v2(const wire::Endpoint& source, const wire::Endpoint& destination
 
 struct Header {
   uint8_t version = 0;
-  bool local = false;  // v2 LOCAL or v1 UNKNOWN: no addresses
+  bool local = false;  // v2 LOCAL or UNSPEC, or v1 UNKNOWN: no addresses
   wire::Endpoint source;
   wire::Endpoint destination;
   bool has_crc32c = false;
@@ -38,8 +39,9 @@ struct Header {
   size_t size = 0;  // bytes of the header
 };
 
-// Strict: anything the specification does not allow, a wrong CRC32C included, is nullopt; so is a
-// header that is not complete in `bytes`.
+// Strict: anything the specification does not allow, a wrong CRC32C included, is nullopt; so are a
+// header that is not complete in `bytes`, and datagrams and Unix sockets, which carry no MQTT. What
+// follows the header is left alone.
 [[nodiscard]] std::optional<Header> decode(base::Bytes bytes);
 
 }  // namespace mqlb::proxy_protocol

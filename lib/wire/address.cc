@@ -45,6 +45,10 @@ IpAddress IpAddress::load_v6(const uint8_t* p) {
 base::Result<IpAddress> IpAddress::parse(std::string_view text) {
   const std::string terminated(text);
   uint8_t bytes[16];
+  // inet_pton would stop at an inner NUL and accept what is before it.
+  if (text.find('\0') != std::string_view::npos) {
+    return base::fail("an address holds no NUL character");
+  }
   if (inet_pton(AF_INET, terminated.c_str(), bytes) == 1) return load_v4(bytes);
   if (inet_pton(AF_INET6, terminated.c_str(), bytes) == 1) return load_v6(bytes);
   return base::fail(quoted(text) + " is not an IPv4 or IPv6 address");

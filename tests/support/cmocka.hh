@@ -12,13 +12,12 @@ extern "C" {
 }
 
 #undef fail
-
-// Its own calls that macro.
+// Its own does not tell the compiler that it never returns.
 #undef fail_msg
 #define fail_msg(...)          \
   do {                         \
-    print_error("ERROR: ");    \
     print_error(__VA_ARGS__);  \
     print_error("\n");         \
     _fail(__FILE__, __LINE__); \
+    __builtin_unreachable();   \
   } while (0)

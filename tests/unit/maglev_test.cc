@@ -1,6 +1,8 @@
 // Maglev by its properties: no holes, the same everywhere, weights kept, few keys moved.
 #include "lib/maglev/maglev.hh"
 
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -277,19 +279,25 @@ void test_is_prime(void**) {
   for (const auto& row : rows) assert_int_equal(is_prime(row.n), row.prime);
 }
 
+// Of this thread only: what else the machine does must not fail the test.
+std::chrono::microseconds cpu_time() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::microseconds(now.tv_sec * 1'000'000 + now.tv_nsec / 1'000);
+}
+
 void test_build_time(void**) {
   const auto members = make_members(1000);
-  auto best = std::chrono::nanoseconds::max();
+  auto best = std::chrono::microseconds::max();
   for (int i = 0; i < 5; ++i) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = cpu_time();
     const Table table = Table::build(members, kSize);
-    best = std::min<std::chrono::nanoseconds>(best, std::chrono::steady_clock::now() - start);
+    best = std::min(best, cpu_time() - start);
     assert_int_equal(table.size(), kSize);
   }
-  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(best).count();
-  print_message("1,000 members, 65,537 slots: %ld us\n", static_cast<long>(us));
+  print_message("1,000 members, 65,537 slots: %ld us\n", static_cast<long>(best.count()));
 #if defined(__OPTIMIZE__) && !defined(MQLB_SANITIZED)
-  assert_in_range(us, 0, 20'000);
+  assert_in_range(best.count(), 0, 20'000);
 #endif
 }
 

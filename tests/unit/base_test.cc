@@ -1,0 +1,198 @@
+// Byte reader and writer that fail closed, and sequence numbers on their circle.
+#include <array>
+#include <iterator>
+#include <type_traits>
+#include <vector>
+
+#include "lib/base/bytes.hh"
+#include "lib/base/seq32.hh"
+#include "tests/support/cmocka.hh"
+
+namespace {
+
+using namespace mqlb::base;
+
+void test_loads_and_stores(void**) {
+  const uint8_t bytes[] = {0xff, 0x12, 0x34, 0x56, 0x78, 0xff};
+  // At odd addresses too.
+  assert_int_equal(load_be16(bytes + 1), 0x1234);
+  assert_int_equal(load_be16(bytes + 2), 0x3456);
+  assert_int_equal(load_be32(bytes + 1), 0x12345678);
+  uint8_t out[6] = {};
+  store_be16(out + 1, 0xabcd);
+  store_be16(out + 3, 0x0001);
+  const uint8_t expected16[] = {0, 0xab, 0xcd, 0, 1, 0};
+  assert_memory_equal(out, expected16, sizeof out);
+  store_be32(out + 1, 0x01020304);
+  const uint8_t expected32[] = {0, 1, 2, 3, 4, 0};
+  assert_memory_equal(out, expected32, sizeof out);
+}
+
+void test_text_and_bytes(void**) {
+  const std::string_view text("a\0b", 3);
+  assert_int_equal(as_bytes(text).size(), 3);
+  assert_int_equal(as_bytes(text)[1], 0);
+  assert_true(as_text(as_bytes(text)) == text);
+  assert_true(as_bytes("").empty());
+}
+
+void test_reader_reads_in_order(void**) {
+  const uint8_t bytes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  ByteReader reader(bytes);
+  assert_int_equal(reader.remaining(), 9);
+  assert_int_equal(reader.u8(), 1);
+  assert_int_equal(reader.be16(), 0x0203);
+  assert_int_equal(reader.be32(), 0x04050607);
+  assert_int_equal(reader.position(), 7);
+  const Bytes rest = reader.take(2);
+  assert_ptr_equal(rest.data(), bytes + 7);
+  assert_int_equal(rest.size(), 2);
+  assert_int_equal(reader.remaining(), 0);
+  assert_true(reader.take(0).empty());
+  assert_true(reader.ok());
+}
+
+void test_reader_fails_closed(void**) {
+  const struct {
+    size_t size;
+    void (*read)(ByteReader&);
+  } rows[] = {
+      {0, [](ByteReader& r) { assert_int_equal(r.u8(), 0); }},
+      {1, [](ByteReader& r) { assert_int_equal(r.be16(), 0); }},
+      {3, [](ByteReader& r) { assert_int_equal(r.be32(), 0); }},
+      {3, [](ByteReader& r) { assert_true(r.take(4).empty()); }},
+      {3, [](ByteReader& r) { assert_true(r.take(SIZE_MAX).empty()); }},
+  };
+  for (const auto& row : rows) {
+    const std::vector<uint8_t> bytes(row.size, 0xee);
+    ByteReader reader(bytes);
+    row.read(reader);
+    assert_false(reader.ok());
+    // What would have fitted before does not any more.
+    assert_int_equal(reader.u8(), 0);
+    assert_true(reader.take(0).empty());
+    assert_false(reader.ok());
+    assert_int_equal(reader.position(), 0);
+    assert_int_equal(reader.remaining(), row.size);
+  }
+}
+
+void test_writer_writes_in_order(void**) {
+  uint8_t out[9];
+  ByteWriter writer(out);
+  writer.u8(1);
+  writer.be16(0x0203);
+  writer.be32(0x04050607);
+  const uint8_t tail[] = {8, 9};
+  writer.bytes(tail);
+  writer.bytes({});
+  assert_true(writer.ok());
+  assert_int_equal(writer.size(), 9);
+  const uint8_t expected[] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  assert_memory_equal(out, expected, sizeof out);
+}
+
+void test_writer_fails_closed(void**) {
+  static constexpr uint8_t kFour[4] = {1, 2, 3, 4};
+  const struct {
+    size_t room;
+    void (*write)(ByteWriter&);
+  } rows[] = {
+      {0, [](ByteWriter& w) { w.u8(1); }},
+      {1, [](ByteWriter& w) { w.be16(1); }},
+      {3, [](ByteWriter& w) { w.be32(1); }},
+      {3, [](ByteWriter& w) { w.bytes(kFour); }},
+  };
+  for (const auto& row : rows) {
+    std::vector<uint8_t> out(row.room, 0xee);
+    ByteWriter writer(out);
+    row.write(writer);
+    assert_false(writer.ok());
+    writer.u8(7);
+    assert_false(writer.ok());
+    assert_int_equal(writer.size(), 0);
+    for (const uint8_t b : out) assert_int_equal(b, 0xee);
+  }
+}
+
+// Around every point of the circle where a wrap or a change of sign could go wrong.
+constexpr uint32_t kPoints[] = {0, 1, 0x7ffffffe, 0x7fffffff, 0x80000000, 0x80000001, 0xffffffff};
+
+void test_seq_distance(void**) {
+  const struct {
+    uint32_t ahead;
+    int32_t distance;
+    bool before, after;  // start against start + ahead
+  } rows[] = {
+      {0, 0, false, false},          {1, 1, true, false},
+      {1000, 1000, true, false},     {0x7fffffff, 0x7fffffff, true, false},
+      {0xffffffff, -1, false, true}, {0x80000001, -0x7fffffff, false, true},
+  };
+  for (const uint32_t point : kPoints) {
+    const Seq32 start(point);
+    for (const auto& row : rows) {
+      const Seq32 other = start + row.ahead;
+      assert_int_equal(other - start, row.distance);
+      assert_int_equal(start.before(other), row.before);
+      assert_int_equal(start.after(other), row.after);
+      assert_int_equal(other.after(start), row.before);
+      assert_true(other - row.ahead == start);
+      assert_true(later(start, other) == (row.before ? other : start));
+      Seq32 moved = start;
+      moved += row.ahead;
+      assert_true(moved == other);
+    }
+    // Opposite points: each is before the other, and neither answer is undefined.
+    const Seq32 opposite = start + 0x80000000U;
+    assert_int_equal(opposite - start, INT32_MIN);
+    assert_true(start.before(opposite) && opposite.before(start));
+  }
+}
+
+void test_seq_window(void**) {
+  const struct {
+    uint32_t offset, size;
+    bool inside;
+  } rows[] = {
+      {0, 0, false},
+      {0, 1, true},
+      {1, 1, false},
+      {999, 1000, true},
+      {1000, 1000, false},
+      {0xffffffff, 1000, false},
+      {0, 0xffffffff, true},
+      {0xfffffffe, 0xffffffff, true},
+      {0xffffffff, 0xffffffff, false},
+  };
+  for (const uint32_t point : kPoints) {
+    const Seq32 start(point);
+    for (const auto& row : rows) {
+      assert_int_equal((start + row.offset).in_window(start, row.size), row.inside);
+    }
+  }
+}
+
+template <typename T>
+concept Ordered = requires(T a, T b) {
+  a < b;
+};
+
+void test_seq_has_no_order(void**) {
+  static_assert(!std::is_convertible_v<uint32_t, Seq32>);
+  static_assert(Ordered<uint32_t> && !Ordered<Seq32>);
+  assert_int_equal(Seq32().raw(), 0);
+  assert_int_equal(Seq32(0xdeadbeef).raw(), 0xdeadbeef);
+}
+
+}  // namespace
+
+int main() {
+  const CMUnitTest tests[] = {
+      cmocka_unit_test(test_loads_and_stores),       cmocka_unit_test(test_text_and_bytes),
+      cmocka_unit_test(test_reader_reads_in_order),  cmocka_unit_test(test_reader_fails_closed),
+      cmocka_unit_test(test_writer_writes_in_order), cmocka_unit_test(test_writer_fails_closed),
+      cmocka_unit_test(test_seq_distance),           cmocka_unit_test(test_seq_window),
+      cmocka_unit_test(test_seq_has_no_order),
+  };
+  return cmocka_run_group_tests_name("base", tests, nullptr, nullptr);
+}
