@@ -36,6 +36,7 @@ class Daemon : public cli::Runtime {
   std::vector<cli::CounterRow> counters() override;
   std::vector<cli::PortRow> ports() override;
   std::vector<cli::CoreRow> cores() override;
+  std::vector<cli::BufferRow> buffers() override;
   std::vector<cli::NeighbourRow> neighbours() override;
   std::vector<cli::BackendRow> backends() override;
   std::vector<cli::ListenerRow> listeners() override;

@@ -1,5 +1,6 @@
 // What the daemon tells the command interpreter of its live state.
 #include <rte_lcore.h>
+#include <rte_mempool.h>
 
 #include <algorithm>
 #include <array>
@@ -96,6 +97,11 @@ std::vector<cli::CoreRow> Daemon::cores() {
     rows.push_back(row);
   }
   return rows;
+}
+
+std::vector<cli::BufferRow> Daemon::buffers() {
+  const rte_mempool* pool = ports_->mempool();
+  return {{pool->name, pool->size, rte_mempool_in_use_count(pool)}};
 }
 
 std::vector<cli::NeighbourRow> Daemon::neighbours() {

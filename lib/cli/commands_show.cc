@@ -60,6 +60,12 @@ Result<std::string> show_cores(Context& c, const Args& args) {
   return render(t, args);
 }
 
+Result<std::string> show_buffers(Context& c, const Args& args) {
+  Table t({"pool", "size", "in_use"});
+  for (const BufferRow& r : c.runtime.buffers()) t.add({r.pool, r.size, r.in_use});
+  return render(t, args);
+}
+
 Result<std::string> show_addresses(Context& c, const Args& args) {
   Table t({"port", "address"});
   for (const config::Port& port : c.runtime.model().ports) {
@@ -197,6 +203,8 @@ std::vector<Command> show_commands() {
       {"show [json] version", "versions of mqlb and DPDK", shell, nullptr, show_version},
       {"show [json] ports", "ports, their links and counts", shell, nullptr, show_ports},
       {"show [json] cores", "data cores and their load", shell, nullptr, show_cores},
+      {"show [json] buffers", "packet buffers and how many are in use", shell, nullptr,
+       show_buffers},
       {"show [json] addresses", "addresses of ports", shell, nullptr, show_addresses},
       {"show [json] routes", "connected networks and routes", shell, nullptr, show_routes},
       {"show [json] neighbours", "link addresses of neighbours", shell, nullptr, show_neighbours},

@@ -37,6 +37,12 @@ struct CoreRow {
   uint64_t loops = 0, idle_loops = 0, rx_packets = 0, handed_over = 0, flows = 0, connecting = 0;
 };
 
+// Packet buffers; those in no core's hands are free.
+struct BufferRow {
+  std::string pool;
+  uint64_t size = 0, in_use = 0;
+};
+
 struct NeighbourRow {
   std::string port, address, mac, state;  // state: resolved, resolving
   uint32_t age_seconds = 0;
@@ -94,6 +100,7 @@ class Runtime {
   [[nodiscard]] virtual std::vector<CounterRow> counters() = 0;
   [[nodiscard]] virtual std::vector<PortRow> ports() = 0;
   [[nodiscard]] virtual std::vector<CoreRow> cores() = 0;
+  [[nodiscard]] virtual std::vector<BufferRow> buffers() = 0;
   [[nodiscard]] virtual std::vector<NeighbourRow> neighbours() = 0;
   [[nodiscard]] virtual std::vector<BackendRow> backends() = 0;
   [[nodiscard]] virtual std::vector<ListenerRow> listeners() = 0;

@@ -30,6 +30,7 @@ class FakeRuntime : public cli::Runtime {
              20, 2000, 3}};
   }
   std::vector<cli::CoreRow> cores() override { return {{1, "both", 100, 90, 10, 0, 5, 1}}; }
+  std::vector<cli::BufferRow> buffers() override { return {{"frames", 8191, 12}}; }
   std::vector<cli::NeighbourRow> neighbours() override {
     return {{"brokers", "198.18.1.11", "", "resolving", 4}};
   }

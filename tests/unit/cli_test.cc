@@ -62,6 +62,7 @@ const Good kGood[] = {
     {"show version", "mqlb"},
     {"show ports", "net_af_packet0"},
     {"show cores", "both"},
+    {"show buffers", "8191"},
     {"show addresses", "198.18.0.1/24"},
     {"show routes", "198.19.0.0/16"},
     {"show neighbours", "resolving"},

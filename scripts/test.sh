@@ -1,0 +1,108 @@
+#!/bin/bash
+# Builds and tests everything, as CI does. Needs root: packages are installed, namespaces are made.
+#
+#   scripts/test.sh        all: three builds, the unit, engine and end-to-end suites
+#   scripts/test.sh unit   the unit suite only, with what is installed
+#
+# The last line is "N passed, N failed", summed over all suites.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. scripts/packages.sh
+
+results=()  # JUnit files, one for each run of a suite
+failed=0
+
+step() {
+  printf '\n== %s\n' "$*"
+}
+
+build() {  # DIRECTORY [MESON-OPTION...]
+  local directory=$1
+  shift
+  step "build: $directory" "$@"
+  if [ ! -f "$directory/build.ninja" ]; then
+    meson setup "$directory" "$@" || return
+  fi
+  ninja -C "$directory"
+}
+
+meson_suite() {  # DIRECTORY SUITE...
+  local directory=$1 suite
+  shift
+  for suite in "$@"; do
+    step "suite: $suite in $directory"
+    results+=("$directory/meson-logs/$suite.junit.xml")
+    rm -f "${results[-1]}"
+    meson test -C "$directory" --no-rebuild --suite "$suite" --logbase "$suite" \
+      --print-errorlogs || failed=1
+  done
+}
+
+pytest_suite() {  # DIRECTORY [PYTEST-ARGUMENT...]
+  local directory=$1
+  shift
+  step "suite: e2e in $directory" "$@"
+  results+=("$directory/meson-logs/e2e.junit.xml")
+  rm -f "${results[-1]}"
+  MQLB_BUILD=$directory /usr/bin/python3 -m pytest -q -c tests/e2e/pytest.ini \
+    --rootdir tests/e2e --junitxml "${results[-1]}" --durations 10 "$@" || failed=1
+}
+
+finish() {
+  echo
+  /usr/bin/python3 scripts/sum_results.py "${results[@]}" || failed=1
+  exit "$failed"
+}
+
+# Everything that could be left behind lives in namespaces of its own: processes, mounts (named
+# network namespaces among them) and temporary files go when this script does, however it ends.
+contain() {
+  local directory child status
+  directory=$(mktemp -d)
+  setpriv --pdeathsig KILL unshare --pid --fork --kill-child --mount --mount-proc \
+    "$0" contained "$directory" &
+  child=$!
+  trap 'kill -KILL $child; rmdir "$directory"; exit 130' INT TERM HUP
+  wait "$child"
+  status=$?
+  rmdir "$directory"
+  return "$status"
+}
+
+contained() {
+  mkdir -p /run/netns
+  mount -t tmpfs tmpfs /run/netns && mount -t tmpfs tmpfs "$1" || exit 1
+  export TMPDIR=$1
+  if ! build build; then
+    results+=("the build in build")
+    finish
+  fi
+  CXX=clang++ build build-clang || results+=("the build in build-clang")
+  meson_suite build unit engine
+  if build build-asan --buildtype debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+  then
+    meson_suite build-asan unit engine
+  else
+    results+=("the build in build-asan")
+  fi
+  pytest_suite build tests/e2e
+  finish
+}
+
+case "${1:-all}" in
+  unit)
+    build build || { results+=("the build in build"); finish; }
+    meson_suite build unit
+    finish
+    ;;
+  all)
+    # shellcheck disable=SC2086  # one word per package
+    install_packages $build_packages $run_packages $test_packages || exit 1
+    contain
+    ;;
+  contained) contained "$2" ;;
+  *)
+    sed -n '2,/^set/{/^#/s/^# \?//p}' "$0"
+    exit 2
+    ;;
+esac

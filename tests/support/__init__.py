@@ -1,0 +1,1 @@
+"""What the end-to-end tests and the quickstart share: namespaces, brokers, clients, the daemon."""
