@@ -1,9 +1,8 @@
 // TCP options: what a SYN offers and what comes back, and every length that cannot be.
-#include "lib/wire/tcp_options.hh"
-
 #include <random>
 #include <vector>
 
+#include "lib/wire/tcp_options.hh"
 #include "tests/support/cmocka.hh"
 
 namespace {
@@ -51,14 +50,23 @@ void test_lengths(void**) {
       bytes[1] = static_cast<uint8_t>(length);
       bool good = length >= 2 && length <= bytes.size();
       switch (kind) {
-        case wire::kOptionMss: good = length == 4; break;
-        case wire::kOptionWindowScale: good = length == 3; break;
-        case wire::kOptionSackPermitted: good = length == 2; break;
+        case wire::kOptionMss:
+          good = length == 4;
+          break;
+        case wire::kOptionWindowScale:
+          good = length == 3;
+          break;
+        case wire::kOptionSackPermitted:
+          good = length == 2;
+          break;
         case wire::kOptionSack:
           good = length == 10 || length == 18 || length == 26 || length == 34;
           break;
-        case wire::kOptionTimestamps: good = length == 10; break;
-        default: break;
+        case wire::kOptionTimestamps:
+          good = length == 10;
+          break;
+        default:
+          break;
       }
       assert_int_equal(parse(bytes).has_value(), good);
     }

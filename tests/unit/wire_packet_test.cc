@@ -1,10 +1,9 @@
 // The check at the boundary, the frames that are built, and the checksums of both.
-#include "lib/wire/packet.hh"
-
 #include <random>
 
 #include "lib/wire/build.hh"
 #include "lib/wire/checksum.hh"
+#include "lib/wire/packet.hh"
 #include "tests/support/cmocka.hh"
 #include "tests/support/frames.hh"
 
@@ -31,9 +30,9 @@ Octets icmp_frame() {
 
 Octets arp_frame() {
   Octets frame(wire::kArpFrame);
-  wire::build_arp({wire::Arp::request, kMacA, client_endpoint().address, {},
-                   listener_endpoint().address},
-                  {kMacA, wire::kBroadcastMac}, frame);
+  wire::build_arp(
+      {wire::Arp::request, kMacA, client_endpoint().address, {}, listener_endpoint().address},
+      {kMacA, wire::kBroadcastMac}, frame);
   return frame;
 }
 
