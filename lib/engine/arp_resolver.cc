@@ -1,6 +1,7 @@
 #include "lib/engine/arp_resolver.hh"
 
 #include <algorithm>
+#include <utility>
 
 namespace mqlb::engine {
 namespace {
@@ -33,27 +34,41 @@ void ArpResolver::adopt(const config::Snapshot& snapshot, base::Instant now) {
     }
     entry.active = active;
   }
-  for (size_t i = 0; i < snapshot.ports.size(); ++i) {
-    const auto port = static_cast<config::PortId>(i);
-    const config::PortEntry& entry = snapshot.ports[i];
-    for (const wire::Prefix& prefix : entry.addresses) announce(port, prefix.address, now);
-    if (entry.role != config::PortRole::backend) {
-      for (const auto& listener : snapshot.listeners) {
-        if (!listener.retired) announce(port, listener.endpoint.address, now);
-      }
-    }
-    if (entry.role != config::PortRole::client) {
-      for (const auto& snat : snapshot.snats) {
-        if (!snat.retired) announce(port, snat.address, now);
-      }
-    }
+  announce_addresses(now);
+}
+
+// Addresses that are new, or that were away: another station may have answered for them meanwhile.
+void ArpResolver::announce_addresses(base::Instant now) {
+  const AddressSet before = std::exchange(addresses_, own_addresses());
+  std::erase_if(announcements_, [this](const Announcement& a) {
+    return addresses_.count({a.port, a.address}) == 0;
+  });
+  for (const auto& [port, address] : addresses_) {
+    if (before.count({port, address}) != 0) continue;
+    announcements_.push_back({port, address, kAnnouncements, now});
   }
 }
 
-void ArpResolver::announce(config::PortId port, const wire::IpAddress& address,
-                           base::Instant now) {
-  if (!address.is_v4() || !announced_.emplace(port, address).second) return;
-  announcements_.push_back({port, address, kAnnouncements, now});
+ArpResolver::AddressSet ArpResolver::own_addresses() const {
+  AddressSet out;
+  for (size_t i = 0; i < snapshot_->ports.size(); ++i) {
+    const auto add = [&](const wire::IpAddress& address) {
+      if (address.is_v4()) out.emplace(static_cast<config::PortId>(i), address);
+    };
+    const config::PortEntry& port = snapshot_->ports[i];
+    for (const wire::Prefix& prefix : port.addresses) add(prefix.address);
+    if (port.role != config::PortRole::backend) {
+      for (const auto& listener : snapshot_->listeners) {
+        if (!listener.retired) add(listener.endpoint.address);
+      }
+    }
+    if (port.role != config::PortRole::client) {
+      for (const auto& snat : snapshot_->snats) {
+        if (!snat.retired) add(snat.address);
+      }
+    }
+  }
+  return out;
 }
 
 void ArpResolver::receive(base::Bytes frame, config::PortId port, base::Instant now) {

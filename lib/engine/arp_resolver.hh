@@ -55,14 +55,17 @@ class ArpResolver {
     base::Instant due{};
   };
 
+  using AddressSet = std::set<std::pair<config::PortId, wire::IpAddress>>;
+
   void probe(config::NextHopId id);
-  void announce(config::PortId port, const wire::IpAddress& address, base::Instant now);
+  void announce_addresses(base::Instant now);
+  [[nodiscard]] AddressSet own_addresses() const;
 
   Shared& shared_;
   Emit emit_;
   const config::Snapshot* snapshot_ = nullptr;
   std::vector<Entry> entries_;  // by NextHopId
-  std::set<std::pair<config::PortId, wire::IpAddress>> announced_;
+  AddressSet addresses_;        // ours, where they are announced
   std::vector<Announcement> announcements_;
 };
 

@@ -5,6 +5,7 @@
 #include <rte_lcore.h>
 #include <rte_malloc.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -37,15 +38,17 @@ void WorkerTable::DpdkDeleter::operator()(void* p) const { rte_free(p); }
 
 base::Result<WorkerTable> WorkerTable::create(const std::string& name, uint32_t capacity,
                                               uint32_t hash_seed) {
+  constexpr uint32_t kLeastEntries = 8;  // rte_hash's own
   rte_hash_parameters parameters{};
   parameters.name = name.c_str();
-  parameters.entries = capacity;
+  parameters.entries = std::max(capacity, kLeastEntries);
   parameters.key_len = sizeof(ClientKey);
   parameters.hash_func = hash_client_key;
   parameters.hash_func_init_val = hash_seed;
   parameters.socket_id = static_cast<int>(rte_socket_id());
   parameters.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE;
   WorkerTable table;
+  table.capacity_ = capacity;
   table.hash_.reset(rte_hash_create(&parameters));
   if (!table.hash_) {
     return base::fail("no flow table of " + std::to_string(capacity) + " flows: " +
@@ -80,6 +83,7 @@ void WorkerTable::lookup_bulk(std::span<const ClientKey> keys, std::span<FlowInd
 }
 
 FlowIndex WorkerTable::add(const ClientKey& key) {
+  if (size_ >= capacity_) return kNoFlow;
   const int32_t position = rte_hash_add_key(hash_.get(), &key);
   if (position < 0) return kNoFlow;
   const auto index = static_cast<FlowIndex>(position);

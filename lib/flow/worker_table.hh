@@ -27,7 +27,7 @@ static_assert(sizeof(ClientKey) == 8);
 
 class WorkerTable {
  public:
-  // capacity: flows, 8 to 2^27. Memory is taken at once, from DPDK's heap. name: unique in the
+  // capacity: flows, 1 to 2^27. Memory is taken at once, from DPDK's heap. name: unique in the
   // process.
   [[nodiscard]] static base::Result<WorkerTable> create(const std::string& name, uint32_t capacity,
                                                         uint32_t hash_seed);
@@ -68,6 +68,7 @@ class WorkerTable {
   std::unique_ptr<WorkerFlow[], DpdkDeleter> records_;
   std::unique_ptr<uint64_t[], DpdkDeleter> hashes_;
   std::unique_ptr<uint32_t[], DpdkDeleter> floors_;
+  uint32_t capacity_ = 0;
   uint32_t limit_ = 0;
   uint32_t size_ = 0;
   uint64_t changes_ = 0;

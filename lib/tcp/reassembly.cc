@@ -6,7 +6,8 @@
 namespace mqlb::tcp {
 
 bool Reassembly::insert(uint32_t offset, base::Bytes data) {
-  if (offset >= limit_) return data.empty();
+  if (data.empty()) return true;
+  if (offset >= limit_) return false;
   data = data.first(std::min<size_t>(data.size(), limit_ - offset));
   Range added{offset, offset + static_cast<uint32_t>(data.size())};
   if (added.end <= contiguous_) return true;

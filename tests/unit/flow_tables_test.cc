@@ -1,0 +1,234 @@
+// The flow tables on DPDK's heap, which needs neither root nor hugepages here.
+#include <rte_eal.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "lib/flow/proxy_table.hh"
+#include "lib/flow/worker_table.hh"
+#include "tests/support/cmocka.hh"
+
+namespace {
+
+using namespace mqlb;
+using flow::ClientKey;
+using flow::FlowIndex;
+using flow::kNoFlow;
+using flow::ProxyTable;
+using flow::WorkerTable;
+
+WorkerTable make_table(uint32_t capacity) {
+  static int made = 0;
+  auto table = WorkerTable::create("test_" + std::to_string(made++), capacity, 0x5eed);
+  if (!table) fail_msg("%s", table.error().message.c_str());
+  return std::move(*table);
+}
+
+// Clients as a NAT shows them: few addresses, many ports.
+ClientKey key(uint32_t n) {
+  return {0xc6120000 + n / 50000, static_cast<uint16_t>(1024 + n % 50000), uint16_t(n % 3)};
+}
+
+bool same(const ClientKey& a, const ClientKey& b) {
+  return a.address == b.address && a.port == b.port && a.vip == b.vip;
+}
+
+// What is promised is had, to the last flow, and not one more.
+void test_worker_capacity(void**) {
+  for (const uint32_t capacity : {1U, 7U, 8U, 9U, 64U, 1000U, 1024U, 20000U, 65536U}) {
+    WorkerTable table = make_table(capacity);
+    std::vector<bool> used(table.index_limit());
+    for (uint32_t n = 0; n < capacity; ++n) {
+      const FlowIndex index = table.add(key(n));
+      if (index == kNoFlow) fail_msg("%u of %u flows", n, capacity);
+      assert_in_range(index, 0, table.index_limit() - 1);
+      assert_false(used[index]);
+      used[index] = true;
+    }
+    assert_int_equal(table.size(), capacity);
+    assert_int_equal(table.add(key(capacity)), kNoFlow);
+    assert_int_equal(table.size(), capacity);
+    assert_int_equal(table.lookup(key(capacity)), kNoFlow);
+    // One leaves, one comes.
+    table.remove(table.lookup(key(capacity / 2)));
+    assert_int_not_equal(table.add(key(capacity)), kNoFlow);
+    assert_int_equal(table.add(key(capacity / 2)), kNoFlow);
+  }
+}
+
+void test_worker_lookups_agree(void**) {
+  WorkerTable table = make_table(5000);
+  for (uint32_t n = 0; n < 5000; n += 2) assert_int_not_equal(table.add(key(n)), kNoFlow);
+  std::mt19937 random(13);
+  for (size_t size = 0; size <= WorkerTable::kMaxBulk; ++size) {
+    std::vector<ClientKey> keys(size);
+    std::vector<FlowIndex> found(size, 1);
+    std::vector<uint32_t> numbers(size);
+    for (size_t i = 0; i < size; ++i) {
+      numbers[i] = static_cast<uint32_t>(random() % 6000);
+      keys[i] = key(numbers[i]);
+    }
+    table.lookup_bulk(keys, found);
+    for (size_t i = 0; i < size; ++i) {
+      const bool there = numbers[i] < 5000 && numbers[i] % 2 == 0;
+      assert_int_equal(found[i] != kNoFlow, there);
+      assert_int_equal(found[i], table.lookup(keys[i]));
+      if (there) assert_true(same(table.key_of(found[i]), keys[i]));
+    }
+  }
+}
+
+// Each part of the key counts.
+void test_worker_key(void**) {
+  WorkerTable table = make_table(16);
+  const ClientKey base{0xc6120001, 5000, 1};
+  const FlowIndex index = table.add(base);
+  assert_int_equal(table.lookup(base), index);
+  for (const ClientKey& other : {ClientKey{0xc6120002, 5000, 1}, ClientKey{0xc6120001, 5001, 1},
+                                 ClientKey{0xc6120001, 5000, 0}}) {
+    assert_int_equal(table.lookup(other), kNoFlow);
+  }
+}
+
+void test_worker_generations(void**) {
+  WorkerTable table = make_table(8);
+  std::map<FlowIndex, uint16_t> latest;
+  uint64_t changes = table.changes();
+  for (uint32_t n = 0; n < 70000; ++n) {
+    const FlowIndex index = table.add(key(n));
+    assert_true(table[index].state == flow::WorkerState::free);
+    assert_int_equal(table.client_id_hash(index), 0);
+    assert_int_equal(table[index].proxy_flow, kNoFlow);
+    assert_int_equal(table[index].flags, 0);
+    const uint16_t generation = table[index].generation;
+    if (const auto it = latest.find(index); it != latest.end()) {
+      assert_int_equal(generation, static_cast<uint16_t>(it->second + 1));
+    }
+    latest[index] = generation;
+    table[index].state = flow::WorkerState::spliced;
+    table[index].flags = 0xff;
+    table[index].proxy_flow = 5;
+    table.client_id_hash(index) = 99;
+    table.remove(index);
+    assert_true(table[index].state == flow::WorkerState::free);
+    assert_true(table.changes() >= changes + 2);
+    changes = table.changes();
+  }
+}
+
+// Coming and going at a full table, against a std::map.
+void test_worker_churn(void**) {
+  constexpr uint32_t kCapacity = 30000;
+  WorkerTable table = make_table(kCapacity);
+  std::mt19937 random(14);
+  std::map<uint32_t, FlowIndex> present;
+  std::vector<uint32_t> numbers;
+  for (uint32_t step = 0; step < 400000; ++step) {
+    const bool come = present.size() < kCapacity && random() % 8 != 0;
+    if (come) {
+      const auto n = static_cast<uint32_t>(random() % 1'000'000);
+      if (present.count(n) != 0) continue;
+      const FlowIndex index = table.add(key(n));
+      assert_int_not_equal(index, kNoFlow);
+      present.emplace(n, index);
+      numbers.push_back(n);
+      continue;
+    }
+    std::swap(numbers[random() % numbers.size()], numbers.back());
+    const auto it = present.find(numbers.back());
+    numbers.pop_back();
+    assert_int_equal(table.lookup(key(it->first)), it->second);
+    table.remove(it->second);
+    assert_int_equal(table.lookup(key(it->first)), kNoFlow);
+    present.erase(it);
+  }
+  assert_int_equal(table.size(), present.size());
+  std::set<FlowIndex> indices;
+  for (const auto& [n, index] : present) {
+    assert_int_equal(table.lookup(key(n)), index);
+    assert_true(same(table.key_of(index), key(n)));
+    assert_true(indices.insert(index).second);
+  }
+}
+
+// Sequential ports, one address: what a single NAT or a load generator looks like.
+void test_worker_hash_spreads(void**) {
+  WorkerTable table = make_table(60000);
+  for (uint32_t port = 1024; port < 61024; ++port) {
+    assert_int_not_equal(table.add({0xc6120001, static_cast<uint16_t>(port), 0}), kNoFlow);
+  }
+}
+
+void test_worker_refuses_too_much(void**) {
+  const auto table = WorkerTable::create("too_much", 100'000'000, 1);
+  assert_false(table.has_value());
+  assert_non_null(strstr(table.error().message.c_str(), "100000000"));
+  const auto made = WorkerTable::create("once", 16, 1);
+  assert_true(made.has_value());
+  assert_false(WorkerTable::create("once", 16, 1).has_value());
+}
+
+void test_proxy_table(void**) {
+  for (const uint32_t capacity : {1U, 2U, 33U, 10000U}) {
+    auto table = ProxyTable::create(capacity);
+    assert_true(table.has_value());
+    std::set<FlowIndex> taken;
+    for (uint32_t i = 0; i < capacity; ++i) {
+      const FlowIndex index = table->take();
+      assert_in_range(index, 0, capacity - 1);
+      assert_true(taken.insert(index).second);
+      (*table)[index].state = flow::ProxyState::spliced;
+      (*table)[index].client_port = 77;
+      (*table)[index].worker_flow = 3;
+    }
+    assert_int_equal(table->take(), kNoFlow);
+    assert_int_equal(table->size(), capacity);
+    assert_int_equal(table->capacity(), capacity);
+    // Given back in another order, all can be had again, and fresh.
+    std::vector<FlowIndex> order(taken.begin(), taken.end());
+    std::shuffle(order.begin(), order.end(), std::mt19937(15));
+    for (const FlowIndex index : order) {
+      table->give_back(index);
+      assert_true((*table)[index].state == flow::ProxyState::free);
+    }
+    assert_int_equal(table->size(), 0);
+    for (uint32_t i = 0; i < capacity; ++i) {
+      const FlowIndex index = table->take();
+      assert_int_equal(taken.erase(index), 1);
+      assert_int_equal((*table)[index].client_port, 0);
+      assert_int_equal((*table)[index].worker_flow, kNoFlow);
+    }
+    assert_int_equal(table->take(), kNoFlow);
+  }
+  assert_false(ProxyTable::create(100'000'000).has_value());
+}
+
+bool start_eal(char* program) {
+  const char* arguments[] = {program, "--no-huge", "--no-shconf", "--no-pci",  "--no-telemetry",
+                             "-m",    "64",        "--log-level", "*:critical"};
+  std::vector<char*> argv;
+  for (const char* a : arguments) argv.push_back(const_cast<char*>(a));
+  return rte_eal_init(static_cast<int>(argv.size()), argv.data()) >= 0;
+}
+
+}  // namespace
+
+int main(int, char** argv) {
+  if (!start_eal(argv[0])) return 1;
+  const CMUnitTest tests[] = {
+      cmocka_unit_test(test_worker_capacity),
+      cmocka_unit_test(test_worker_lookups_agree),
+      cmocka_unit_test(test_worker_key),
+      cmocka_unit_test(test_worker_generations),
+      cmocka_unit_test(test_worker_churn),
+      cmocka_unit_test(test_worker_hash_spreads),
+      cmocka_unit_test(test_worker_refuses_too_much),
+      cmocka_unit_test(test_proxy_table),
+  };
+  const int failed = cmocka_run_group_tests(tests, nullptr, nullptr);
+  rte_eal_cleanup();
+  return failed;
+}
