@@ -29,6 +29,8 @@ struct HostConfig;
 struct WorldConfig {
   uint64_t seed = 1;
   Duration tick{1'000};
+  // How long the device may keep a segment that it passes on.
+  Duration device_delay{5'000};
   // More frames than these from the device in answer to one frame, or at one tick, are a storm.
   uint64_t max_frames_per_event = 16;
   uint64_t max_frames_per_tick = 100'000;
@@ -53,7 +55,7 @@ class World final : public FrameSink {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  // The world owns the host. rules().max_reorder grows with the links' jitter.
+  // The world owns the host. Its links widen max_reorder and max_transit of rules().
   Host& add_host(unsigned port, const HostConfig& config, const LinkConfig& to_dut,
                  const LinkConfig& from_dut);
   // Changes a host's links from now on.
@@ -105,7 +107,7 @@ class World final : public FrameSink {
   [[nodiscard]] bool idle() const;
   void run_event();
   void into_dut(unsigned port, base::Bytes frame);
-  void widen_reorder();
+  void widen_rules();
   [[nodiscard]] Attachment& attachment(const Host& host) const;
   void out_of_dut(Attachment& to, base::Bytes frame);
   void tick();
