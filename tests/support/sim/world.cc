@@ -95,6 +95,7 @@ bool World::run(Duration limit) {
   const Instant end = now_ + limit;
   while (true) {
     if (idle()) return true;
+    if (violations_.count(Fault::storm) >= config_.max_storms) return false;
     const Instant next = events_.empty() ? next_tick_ : events_.front().at;
     if (std::min(next, next_tick_) > end) {
       now_ = end;
