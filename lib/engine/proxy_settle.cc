@@ -68,11 +68,12 @@ void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o)
     return;
   }
   const FlowIndex index = o.flow;
-  if (tcp.has(wire::kAck)) {
+  bool progress = false;
+  if (tcp.has(wire::kAck) && !tcp.ack().before(o.snd_una)) {
     const Seq32 ack = tcp.ack();
     o.send_window = uint32_t{tcp.window()} << o.broker_scale;
-    const bool acceptable = !ack.before(o.snd_una);
-    if (acceptable && ack.after(o.snd_una)) {
+    progress = ack.after(o.snd_una);
+    if (progress) {
       o.congestion_window += static_cast<uint32_t>(ack - o.snd_una);
       o.snd_una = ack;
       if (o.snd_nxt.before(ack)) o.snd_nxt = ack;
@@ -85,7 +86,7 @@ void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o)
     settled(o);
   } else {
     send_owned(o);
-    if (o.repeats == 0) timers_.arm(o, context_.now + o.retransmit);
+    if (progress) timers_.arm(o, context_.now + o.retransmit);
   }
   if (passes) {
     splice(packet, frame, index);
@@ -150,10 +151,9 @@ void Proxy::on_timer(Opening& o) {
     abandon(o);
     return;
   }
-  o.retransmit = o.retransmit * 2;
   o.congestion_window = o.broker_mss;
   retransmit(o);
-  timers_.arm(o, context_.now + o.retransmit);
+  timers_.arm(o, context_.now + o.retransmit * (1 << o.repeats));
 }
 
 // Goes back to the first byte that is not acknowledged.
@@ -169,7 +169,7 @@ void Proxy::abandon(Opening& o) {
   const ProxyFlow& f = flows_[o.flow];
   timers_.stop(o);
   reset_broker(o, o.snd_nxt);
-  if (!context_.sink.send({f.worker, BrokerReset{worker_of(f), true}})) {
+  if (!context_.sink.send({f.worker, BrokerReset{worker_of(f), {}, true}})) {
     context_.counters[Event::messages_lost].add();
   }
   wire::Segment rst;

@@ -27,23 +27,28 @@ Proxy::Proxy(CoreContext& context, flow::ProxyTable flows, uint32_t max_connecti
 // the process lives: flows may use them, and their quarantines hold.
 void Proxy::adopt_snapshot() {
   const config::Snapshot& snapshot = *context_.snapshot;
-  const std::vector<CoreIndex>& proxies = context_.shared.proxies;
-  const auto own = static_cast<uint16_t>(std::find(proxies.begin(), proxies.end(), context_.index) -
-                                         proxies.begin());
   ports_.resize(context_.addresses.broker_count() * config::kMaxSnats);
   for (const config::PoolEntry& pool : snapshot.pools) {
     for (const config::BackendId backend : pool.backends) {
       for (const config::SnatId snat : pool.snats) {
-        const uint16_t broker = context_.addresses.broker_of(backend);
-        auto& table = ports_[size_t{broker} * config::kMaxSnats + snat];
-        if (table != nullptr) continue;
-        const config::SnatEntry& entry = snapshot.snats[snat];
-        table = std::make_unique<flow::SnatPorts>(entry.first_port, entry.last_port, own,
-                                                  static_cast<uint16_t>(proxies.size()),
-                                                  context_.shared.random * (broker + 1U));
+        make_ports(context_.addresses.broker_of(backend), snat);
       }
     }
   }
+}
+
+void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
+  const config::SnatEntry& entry = context_.snapshot->snats[snat];
+  PortTable& table = ports_[size_t{broker} * config::kMaxSnats + snat];
+  if (table.ports != nullptr && table.address == entry.address) return;
+  // An id comes to mean another address only when no flow uses it any more.
+  const std::vector<CoreIndex>& proxies = context_.shared.proxies;
+  const auto own = static_cast<uint16_t>(std::find(proxies.begin(), proxies.end(), context_.index) -
+                                         proxies.begin());
+  table.address = entry.address;
+  table.ports = std::make_unique<flow::SnatPorts>(entry.first_port, entry.last_port, own,
+                                                  static_cast<uint16_t>(proxies.size()),
+                                                  context_.shared.random * (broker + 1U));
 }
 
 // A burst in steps: find ports, then records, then act on each packet.
@@ -143,7 +148,7 @@ void Proxy::watch_ends(const wire::Packet& packet, ProxyFlow& f) {
       tell(BrokerFin{worker_of(f), packet.segment_end() + f.seq_delta})) {
     f.flags |= flow::kOwnFin;
   }
-  if (tcp.has(wire::kRst)) tell(BrokerReset{worker_of(f), false});
+  if (tcp.has(wire::kRst)) tell(BrokerReset{worker_of(f), tcp.seq() + f.seq_delta, false});
 }
 
 ProxyFlow* Proxy::lookup(config::SnatId snat, uint16_t port, const wire::Endpoint& broker) {
@@ -232,12 +237,12 @@ std::vector<Proxy::PortUse> Proxy::port_use() const {
   const auto quarantine =
       static_cast<uint32_t>(context_.snapshot->settings.snat_quarantine.count());
   for (size_t i = 0; i < ports_.size(); ++i) {
-    if (ports_[i] == nullptr) continue;
+    if (ports_[i].ports == nullptr) continue;
     const auto broker = static_cast<uint16_t>(i / config::kMaxSnats);
     out.push_back({static_cast<config::SnatId>(i % config::kMaxSnats),
-                   context_.addresses.broker_endpoint(broker), ports_[i]->in_use(),
-                   ports_[i]->quarantined(context_.now_seconds, quarantine),
-                   ports_[i]->capacity()});
+                   context_.addresses.broker_endpoint(broker), ports_[i].ports->in_use(),
+                   ports_[i].ports->quarantined(context_.now_seconds, quarantine),
+                   ports_[i].ports->capacity()});
   }
   return out;
 }

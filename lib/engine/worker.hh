@@ -15,6 +15,7 @@
 #include "lib/engine/context.hh"
 #include "lib/flow/worker_table.hh"
 #include "lib/mqtt/connect.hh"
+#include "lib/wire/tcp_options.hh"
 
 namespace mqlb::engine {
 
@@ -98,6 +99,8 @@ class Worker {
   void hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a);
   bool read_connect(Accepting& a, base::Bytes bytes);
   bool replaces(wire::Packet& packet, const Frame& frame, FlowIndex index, uint16_t vip);
+  bool try_assemble(Accepting& a, uint32_t position, base::Bytes data, uint32_t most);
+  void forget_held(Accepting& a);
   void acknowledge(Accepting& a);
   void arm(Accepting& a);
   void on_timer(Accepting& a);
@@ -144,6 +147,7 @@ class Worker {
   base::Instant last_sweep_{};
   size_t next_proxy_ = 0;
   size_t held_frames_ = 0;  // in all Accepting::frames
+  size_t held_bytes_ = 0;   // memory of all Accepting::held
 };
 
 }  // namespace mqlb::engine

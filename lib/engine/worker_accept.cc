@@ -66,12 +66,11 @@ bool Worker::is_early(const wire::Packet& packet, uint16_t vip) {
   const wire::TcpView tcp = packet.tcp();
   const auto options = wire::parse_tcp_options(tcp.options());
   if (context_.addresses.listener(vip) == nullptr || !options) return false;
-  if (options->timestamps) {
-    return cookies_.is_recent(options->timestamps->echo_reply, context_.now);
-  }
+  std::optional<uint32_t> tsecr;
+  if (options->timestamps) tsecr = options->timestamps->echo_reply;
   return cookies_.is_early({packet.source, tcp.source_port()},
                            {packet.destination, tcp.destination_port()}, tcp.seq(), tcp.ack() - 1,
-                           context_.now);
+                           tsecr, context_.now);
 }
 
 void Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip) {
@@ -193,6 +192,11 @@ void Worker::await_connect(wire::Packet& packet, const Frame& frame, Accepting& 
     }
     return;
   }
+  if (tcp.has(wire::kSyn) && tcp.seq() + 1 != a.first_byte) {
+    // The client began anew; the ACK of this cookie will replace what we have.
+    answer_syn(packet, frame, flows_[a.flow].vip);
+    return;
+  }
   // We sent nothing but the SYN-ACK, so only its acknowledgement is acceptable.
   if (tcp.has(wire::kSyn) || tcp.ack() != a.iss + 1 || offset < -kOldestOffset ||
       offset > static_cast<int32_t>(kMaxOffset)) {
@@ -231,8 +235,7 @@ void Worker::hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a
   if (!data.empty()) {
     const uint32_t most =
         context_.snapshot->listeners[flows_[a.flow].listener].max_connect_bytes + kPipelined;
-    if (a.held == nullptr) a.held = std::make_unique<tcp::Reassembly>(most);
-    if (!a.held->insert(position, data)) {
+    if (!try_assemble(a, position, data, most)) {
       context_.output.drop(frame, Drop::held_full);
       return;
     }
@@ -253,6 +256,22 @@ void Worker::hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a
     a.ack_due = context_.now + kAckDelay;
     arm(a);
   }
+}
+
+// False if the segment is beyond what we offered, or memory is short; the client sends it again.
+bool Worker::try_assemble(Accepting& a, uint32_t position, base::Bytes data, uint32_t most) {
+  if (a.held == nullptr) a.held = std::make_unique<tcp::Reassembly>(most);
+  const size_t contiguous = a.held->contiguous().size();
+  if (position > contiguous + kSynAckWindow || held_bytes_ > kMaxHeldBytes) return false;
+  const size_t before = a.held->memory();
+  const bool taken = a.held->insert(position, data);
+  held_bytes_ += a.held->memory() - before;
+  return taken;
+}
+
+void Worker::forget_held(Accepting& a) {
+  if (a.held) held_bytes_ -= a.held->memory();
+  a.held.reset();
 }
 
 // True if more bytes are needed. Otherwise the flow has moved on and `a` may be gone.
@@ -285,10 +304,19 @@ bool Worker::replaces(wire::Packet& packet, const Frame& frame, FlowIndex index,
   const wire::TcpView tcp = packet.tcp();
   if ((tcp.flags() & (wire::kSyn | wire::kRst)) != 0) return false;
   const flow::WorkerFlow& f = flows_[index];
-  const bool known = f.state != flow::WorkerState::closing;
-  if (known && tcp.ack() == accepting(f).iss + 1) return false;
+  if (f.state == flow::WorkerState::closing) {
+    // Not the ending connection's own third ACK, come late.
+    const int32_t sent = f.next_seq - tcp.seq();
+    const int32_t acked = f.last_ack - tcp.ack();
+    if (sent >= 0 && static_cast<uint64_t>(sent) <= f.to_broker() + 2 && acked >= 0 &&
+        static_cast<uint64_t>(acked) <= f.to_client() + 2) {
+      return false;
+    }
+  } else if (tcp.ack() == accepting(f).iss + 1) {
+    return false;
+  }
   const auto options = wire::parse_tcp_options(tcp.options());
-  if (!options) return false;
+  if (!options || context_.addresses.listener(vip) == nullptr) return false;
   std::optional<uint32_t> tsecr;
   if (options->timestamps) tsecr = options->timestamps->echo_reply;
   if (!cookies_.check({packet.source, tcp.source_port()},
@@ -296,7 +324,7 @@ bool Worker::replaces(wire::Packet& packet, const Frame& frame, FlowIndex index,
                       tsecr, context_.now)) {
     return false;
   }
-  if (!end(index, End::replaced, true)) return false;
+  if (!end(index, End::replaced, false)) return false;
   return try_accept(packet, frame, vip);
 }
 

@@ -68,7 +68,7 @@ void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   request.client = a.client;
   request.client_mac = a.client_mac;
   request.client_side = a.port;
-  request.vip = f.vip;
+  request.listener = context_.addresses.vip_endpoint(f.vip);
   request.pool = pool_id;
   request.hash = key_hash(a, pool, connect);
   request.first_byte = a.first_byte;
@@ -79,6 +79,7 @@ void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   request.our_tsval = cookies_.timestamp(context_.now);
   request.clock_offset = request.our_tsval - base::to_milliseconds(context_.now);
   request.acked = a.acked;
+  if (a.held) held_bytes_ -= a.held->memory();
   request.held = a.held.release();
   f.state = flow::WorkerState::opening;
   f.next_seq = a.first_byte;
@@ -87,7 +88,7 @@ void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   a.deadline = context_.now + pool.connect_timeout * pool.connect_tries + std::chrono::seconds(2);
   arm(a);
   if (context_.sink.send({f.proxy, request})) return;
-  a.held.reset(request.held);
+  delete request.held;
   refuse(a, End::proxy_full);
 }
 
@@ -197,7 +198,7 @@ void Worker::refuse(Accepting& a, End reason) {
     a.client_fin = a.client_fin || packet->tcp().has(wire::kFin);
   }
   drop_frames(a);
-  a.held.reset();
+  forget_held(a);
   context_.counters[Event::connack_unavailable].add();
   context_.objects->listeners[f.listener].refused.add();
   send_connack(a);
@@ -216,6 +217,10 @@ void Worker::send_connack(Accepting& a) {
 
 void Worker::while_refusing(wire::Packet& packet, const Frame& frame, Accepting& a) {
   const wire::TcpView tcp = packet.tcp();
+  if (tcp.has(wire::kSyn) && tcp.seq() + 1 != a.first_byte) {
+    answer_syn(packet, frame, flows_[a.flow].vip);
+    return;
+  }
   context_.output.drop(frame, Drop::refused_flow);
   if (tcp.has(wire::kSyn)) return;
   const bool in_order = !tcp.seq().after(a.ack);
@@ -271,6 +276,7 @@ void Worker::drop_frames(Accepting& a) {
 void Worker::give_back(Accepting& a) {
   timers_.stop(a);
   drop_frames(a);
+  forget_held(a);
   accepting_.give_back(accepting_.index_of(a));
 }
 

@@ -123,10 +123,10 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
 
 // How far the client has sent and acknowledged; repetitions count once.
 void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
-  constexpr int32_t kSaneStep = 1 << 30;
+  if (packet.tcp().has(wire::kSyn)) return;  // another connection's numbers
   const base::Seq32 end = packet.segment_end();
   const int32_t sent = end - f.next_seq;
-  if (sent > 0 && sent < kSaneStep) {
+  if (sent > 0 && sent < kPlausible) {
     const uint32_t bytes = std::min<uint32_t>(static_cast<uint32_t>(sent), packet.payload_length);
     f.next_seq = end;
     f.count_to_broker(bytes);
@@ -134,7 +134,7 @@ void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
   }
   if (!packet.tcp().has(wire::kAck)) return;
   const int32_t acked = packet.tcp().ack() - f.last_ack;
-  if (acked > 0 && acked < kSaneStep) {
+  if (acked > 0 && acked < kPlausible) {
     f.last_ack = packet.tcp().ack();
     f.count_to_client(static_cast<uint32_t>(acked));
   }
@@ -159,7 +159,9 @@ void Worker::watch_ends(const wire::Packet& packet, WorkerFlow& f) {
       !tcp.ack().before(base::Seq32(f.broker_fin_end))) {
     f.flags |= flow::kBrokerFinAcked;
   }
-  if (tcp.has(wire::kFin) && (f.flags & flow::kClientFin) == 0) {
+  const int32_t ahead = packet.segment_end() - f.next_seq;
+  if (tcp.has(wire::kFin) && (f.flags & flow::kClientFin) == 0 && ahead >= 0 &&
+      ahead < kPlausible) {
     f.flags |= flow::kClientFin;
     const ClientFin message{f.proxy_flow, packet.segment_end() + f.seq_delta};
     if (!context_.sink.send({f.proxy, message})) {
@@ -186,6 +188,10 @@ void Worker::note_mac(const wire::Packet& packet, WorkerFlow& f) {
   const wire::MacAddress mac = packet.ethernet().source();
   const uint16_t hash = mac_hash(mac);
   if (hash == f.client_mac_hash) return;
+  // Not on the word of a segment that only knows the addresses.
+  const int32_t ahead = packet.tcp().seq() - f.next_seq;
+  const int32_t acked = packet.tcp().ack() - f.last_ack;
+  if (std::abs(ahead) >= kPlausible || std::abs(acked) >= kPlausible) return;
   if (!context_.sink.send({f.proxy, ClientMoved{f.proxy_flow, mac}})) {
     context_.counters[Event::messages_lost].add();
     return;
@@ -230,6 +236,9 @@ void Worker::receive(const ClientFinAcked& message) {
 void Worker::receive(const BrokerReset& message) {
   WorkerFlow* f = find(message.to);
   if (f == nullptr || f->proxy_flow == flow::kNoFlow) return;
+  // The client takes it only if it continues what the client has (RFC 5961 section 3.2).
+  const int32_t ahead = message.seq - f->last_ack;
+  if (!message.silent && (ahead < 0 || ahead >= kPlausible)) return;
   f->flags |= flow::kBrokerReset;
   f->state = WorkerState::closing;
   if (message.silent) end(message.to.flow, End::broker_silent, false);

@@ -157,7 +157,7 @@ Setup default_setup(uint64_t seed) {
 EngineWorld::EngineWorld(const Setup& setup)
     : random_(setup.seed ^ 0x5eed),
       dut_(setup.model, setup.options, setup.seed),
-      world_({setup.seed, base::Duration(1000), 24, 100'000}, dut_) {
+      world_({.seed = setup.seed, .max_frames_per_event = 24}, dut_) {
   for (unsigned i = 0; i < setup.client_hosts; ++i) {
     sim::HostConfig host;
     host.name = "client" + std::to_string(i);
