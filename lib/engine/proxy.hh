@@ -109,6 +109,7 @@ class Proxy {
   void established(wire::Packet& packet, Opening& o, const wire::TcpOptions& options);
   [[nodiscard]] bool announce(Opening& o, const splice::Translation& to_broker, uint32_t floor);
   void while_settling(wire::Packet& packet, const Frame& frame, Opening& o);
+  static void note_timestamps(const wire::Packet& packet, Opening& o);
   bool guard_ack(wire::Packet& packet, base::Seq32 known, uint32_t ack_delta);
   bool late_ack(wire::Packet& packet, FlowIndex index);
   void send_owned(Opening& o);

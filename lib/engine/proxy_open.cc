@@ -26,6 +26,7 @@ constexpr base::Duration kLeastRetransmit = 200ms;  // as Linux; RFC 6298 asks f
 constexpr uint8_t kDataTries = 7;                   // 200 ms doubled: about 25 s
 constexpr uint8_t kStaleTries = 4;
 constexpr uint32_t kInitialSegments = 10;  // RFC 6928
+constexpr uint32_t kSegmentsAtOnce = 10;   // answers to one event are bounded
 
 }  // namespace
 
@@ -353,8 +354,8 @@ uint32_t Proxy::owned_length(const Opening& o) const {
 
 Seq32 Proxy::owned_end(const Opening& o) const { return o.iss + 1U + owned_length(o); }
 
-// Sends what is ours, from snd_nxt on, as far as the broker's window and ours allow. The header goes
-// alone and whole in one segment.
+// Sends what is ours, from snd_nxt on, as far as the broker's window and ours allow, and no long
+// bursts: the next ACK goes on. The header goes alone and whole in one segment.
 void Proxy::send_owned(Opening& o) {
   const Seq32 data_begin = o.iss + 1U + o.header_length;
   const uint32_t timestamps = o.request.negotiated.timestamps ? 12 : 0;
@@ -366,7 +367,7 @@ void Proxy::send_owned(Opening& o) {
   const uint32_t window = std::min(o.send_window, o.congestion_window);
   wire::Segment segment = segment_to_broker(o);
   segment.flags = wire::kAck | wire::kPsh;
-  while (o.snd_nxt.before(owned_end(o))) {
+  for (uint32_t n = 0; n < kSegmentsAtOnce && o.snd_nxt.before(owned_end(o)); ++n) {
     const auto in_flight = static_cast<uint32_t>(o.snd_nxt - o.snd_una);
     segment.seq = o.snd_nxt;
     if (o.snd_nxt.before(data_begin)) {
@@ -395,11 +396,12 @@ void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o)
     return;
   }
   const FlowIndex index = o.flow;
+  note_timestamps(packet, o);
   if (tcp.has(wire::kAck)) {
     const Seq32 ack = tcp.ack();
-    o.send_window = uint32_t{tcp.window()} << o.broker_scale;
-    const bool acceptable = !ack.before(o.snd_una);
-    if (acceptable && ack.after(o.snd_una)) {
+    // An ACK that was overtaken tells of a window that begins earlier.
+    if (!ack.before(o.snd_una)) o.send_window = uint32_t{tcp.window()} << o.broker_scale;
+    if (ack.after(o.snd_una)) {
       o.congestion_window += static_cast<uint32_t>(ack - o.snd_una);
       o.snd_una = ack;
       if (o.snd_nxt.before(ack)) o.snd_nxt = ack;
@@ -419,6 +421,19 @@ void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o)
   } else {
     context_.output.drop(frame, Drop::absorbed_ack);
   }
+}
+
+// The client's own segments may have passed ours, and what the broker echoes is the latest that it
+// took: it would refuse anything older (RFC 7323 section 5).
+void Proxy::note_timestamps(const wire::Packet& packet, Opening& o) {
+  if (!o.request.negotiated.timestamps) return;
+  const auto options = wire::parse_tcp_options(packet.tcp().options());
+  if (!options || !options->timestamps) return;
+  const auto raise = [](uint32_t& value, uint32_t to) {
+    if (static_cast<int32_t>(to - value) > 0) value = to;
+  };
+  raise(o.broker_tsval, options->timestamps->value);
+  raise(o.request.client_tsval, options->timestamps->echo_reply);
 }
 
 // The client knows nothing of the PROXY header, and saw our acknowledgement of its owned bytes, up

@@ -308,6 +308,74 @@ void test_second_syn_refusing(void** /*state*/) {
   assert_int_equal(b.count(base::Event::connack_unavailable), 2);
 }
 
+// A client whose CONNECT was acknowledged piece by piece, so that its bytes are ours to deliver,
+// and a broker that took the SYN and got the PROXY header and the CONNECT.
+sim::Segment deliver_owned(Bench& b, RawEnd& client, RawEnd& broker) {
+  client.timestamps = true;
+  client.tsval = 5000;
+  assert_true(b.handshake(client));
+  sim::ConnectFields fields;
+  fields.client_id = std::string(1000, 'i');
+  const sim::Buffer connect = sim::encode_connect(fields);
+  const base::Bytes bytes(connect);
+  b.send(client, client.segment(kAck, bytes.first(500)));
+  client.nxt += 500;
+  assert_int_equal(b.pass(30ms).size(), 1);  // acknowledged
+  const SentFrames asked = b.send(client, client.segment(kAck, bytes.subspan(500)));
+  client.nxt += static_cast<uint32_t>(bytes.size()) - 500;
+  assert_int_equal(asked.size(), 1);
+  const sim::Segment syn = asked[0].segment;
+  broker.port = kBrokers;
+  broker.mac = wire::MacAddress::load(asked[0].bytes.data());
+  broker.local = syn.destination;
+  broker.remote = syn.source;
+  broker.peer = syn.seq + 1U;
+  broker.timestamps = true;
+  broker.tsecr = syn.timestamps->value;
+  sim::Segment answer = broker.segment(kSyn | kAck);
+  answer.mss = 1460;
+  const SentFrames sent = b.send(broker, answer);
+  broker.nxt += 1;
+  assert_int_equal(sent.size(), 2);
+  return sent[1].segment;
+}
+
+// The broker echoes a newer timestamp of the client than ours: what we repeat must not be older
+// (RFC 7323 section 5), or the broker refuses it for ever.
+void test_owned_bytes_keep_up_with_the_clock(void** /*state*/) {
+  Bench& b = new_bench(default_setup(12));
+  RawEnd client = raw_client(4000);
+  RawEnd broker;
+  const sim::Segment first = deliver_owned(b, client, broker);
+  assert_int_equal(first.timestamps->value, 5000);
+  broker.tsecr = 5200;
+  b.send(broker, broker.segment(kAck));
+  const SentFrames again = b.pass(300ms);
+  assert_false(again.empty());
+  assert_int_equal(again[0].segment.timestamps->value, 5200);
+}
+
+// An ACK that was overtaken tells of a window that is past.
+void test_window_of_an_overtaken_ack(void** /*state*/) {
+  Bench& b = new_bench(default_setup(13));
+  RawEnd client = raw_client(4000);
+  RawEnd broker;
+  const sim::Segment first = deliver_owned(b, client, broker);
+  const sim::Segment overtaken = broker.segment(kAck);  // acknowledges nothing, a wide window
+  RawEnd ahead = broker;
+  ahead.peer = first.seq;
+  sim::Segment narrow = ahead.segment(kAck);
+  narrow.window = 100;
+  b.send(broker, narrow);
+  b.send(broker, overtaken);
+  const SentFrames again = b.pass(300ms);
+  assert_false(again.empty());
+  for (const Sent& s : again) {
+    assert_true((s.segment.seq + static_cast<uint32_t>(s.segment.payload.size())) - first.seq <=
+                100);
+  }
+}
+
 // The same SYN once more, as a network may deliver it: answered alike, and nothing is lost.
 void test_repeated_syn(void** /*state*/) {
   Bench& b = new_bench(default_setup(11));
@@ -343,6 +411,8 @@ int main() {
       BENCH_TEST(test_second_syn_closing),
       BENCH_TEST(test_second_syn_refusing),
       BENCH_TEST(test_repeated_syn),
+      BENCH_TEST(test_owned_bytes_keep_up_with_the_clock),
+      BENCH_TEST(test_window_of_an_overtaken_ack),
   };
   return cmocka_run_group_tests_name("handshake", tests, nullptr, nullptr);
 }
