@@ -98,7 +98,8 @@ struct ClientMoved {
 
 struct Release {
   FlowIndex proxy_flow = flow::kNoFlow;
-  bool reset = false;       // send RST to both
+  bool reset_broker = false;
+  bool reset_client = false;
   bool known = false;       // the numbers below mean something
   base::Seq32 client_next;  // broker space: behind the client's last byte
   base::Seq32 client_ack;   // client space: what the client acknowledged last

@@ -178,8 +178,8 @@ void Proxy::receive(const ClientMoved& message) {
   flows_[message.proxy_flow].client_mac = message.mac;
 }
 
-// The worker's record is gone. With `reset` both ends are told, with sequence numbers that they
-// must accept.
+// The worker's record is gone. An end that still holds the connection is told, with a sequence
+// number that it must accept.
 void Proxy::receive(const Release& message) {
   ProxyFlow& f = flows_[message.proxy_flow];
   if (f.state == ProxyState::free) return;
@@ -190,13 +190,11 @@ void Proxy::receive(const Release& message) {
     last_seq = known ? base::later(last_seq, o.snd_nxt) : o.snd_nxt;
     known = true;
     // What the broker has not taken yet is not what it expects next.
-    if (message.reset && o.snd_una != last_seq) reset_at(f, o.snd_una);
+    if (message.reset_broker && o.snd_una != last_seq) reset_at(f, o.snd_una);
     settled(o);
   }
-  if (message.reset && known) {
-    reset_at(f, last_seq);
-    if (message.known) reset_client(f, message);
-  }
+  if (message.reset_broker && known) reset_at(f, last_seq);
+  if (message.reset_client && message.known) reset_client(f, message);
   context_.objects->backends[f.backend].flows.subtract();
   give_back_port(f, last_seq);
   flows_.give_back(message.proxy_flow);

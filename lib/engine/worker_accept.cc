@@ -50,7 +50,7 @@ void Worker::no_flow(wire::Packet& packet, const Frame& frame, uint16_t vip) {
   if (tcp.has(wire::kRst)) {
     context_.output.drop(frame, Drop::unknown_flow_quiet);
   } else if (tcp.has(wire::kSyn)) {
-    answer_syn(packet, frame, vip);
+    answer_syn(packet, frame, vip, nullptr);
   } else if (!try_accept(packet, frame, vip)) {
     if (is_early(packet, vip)) {
       context_.output.drop(frame, Drop::early_segment);
@@ -73,18 +73,21 @@ bool Worker::is_early(const wire::Packet& packet, uint16_t vip) {
                            tsecr, context_.now);
 }
 
-void Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip) {
+// known: a spliced flow of the same addresses, if there is one. False, and nothing is done, if the
+// answer's acknowledgement could not be told from that flow's.
+bool Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip,
+                        const flow::WorkerFlow* known) {
   const wire::TcpView tcp = packet.tcp();
   const config::ListenerId* listener = context_.addresses.listener(vip);
   if (listener == nullptr || tcp.has(wire::kAck)) {
     const Drop reason = listener == nullptr ? Drop::no_listener : Drop::unknown_flow;
     reset_unknown(context_, packet, frame, reason, Event::rst_to_client);
-    return;
+    return true;
   }
   const auto options = wire::parse_tcp_options(tcp.options());
   if (!options) {
     context_.output.drop(frame, Drop::bad_tcp_header);
-    return;
+    return true;
   }
   const Offer& offer = offers_[*listener];
   tcp::Negotiated n;
@@ -100,6 +103,7 @@ void Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip) 
   answer.destination = {packet.source, tcp.source_port()};
   const tcp::Cookie cookie =
       cookies_.make(answer.destination, answer.source, tcp.seq(), n, context_.now);
+  if (known != nullptr && is_near(cookie.iss + 1, known->last_ack)) return false;
   answer.flags = wire::kSyn | wire::kAck;
   answer.seq = cookie.iss;
   answer.ack = tcp.seq() + 1;
@@ -115,10 +119,11 @@ void Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip) 
   out.length = static_cast<uint16_t>(wire::build_segment(answer, {out.data, out.capacity}));
   if (out.length == 0) {
     context_.output.drop(frame, Drop::no_buffer);
-    return;
+    return true;
   }
   context_.counters[Event::syn_answered].add();
   context_.output.transmit(frame.port, out);
+  return true;
 }
 
 // Makes a flow of a segment whose acknowledgement proves our cookie, and lets it read the segment.
@@ -188,13 +193,8 @@ void Worker::await_connect(wire::Packet& packet, const Frame& frame, Accepting& 
     const bool acceptable = offset >= 0 && static_cast<uint32_t>(offset) <= kSynAckWindow;
     context_.output.drop(frame, acceptable ? Drop::handshake_consumed : Drop::outside_window);
     if (acceptable) {
-      end(a.flow, End::client_left, false);
+      end(a.flow, End::client_left, Reset::none);
     }
-    return;
-  }
-  if (tcp.has(wire::kSyn) && tcp.seq() + 1 != a.first_byte) {
-    // The client began anew; the ACK of this cookie will replace what we have.
-    answer_syn(packet, frame, flows_[a.flow].vip);
     return;
   }
   // We sent nothing but the SYN-ACK, so only its acknowledgement is acceptable.
@@ -299,22 +299,32 @@ bool Worker::read_connect(Accepting& a, base::Bytes bytes) {
   return false;
 }
 
-// A new connection of a client whose old one we still know: the ACK of a new cookie proves it.
+// True if the numbers lie within what the flow has exchanged: a late segment of its own. After a RST
+// nothing of its own is expected.
+bool Worker::continues(const wire::Packet& packet, const flow::WorkerFlow& f) {
+  if ((f.flags & (flow::kReset | flow::kBrokerReset)) != 0) return false;
+  const int32_t sent = f.next_seq - packet.tcp().seq();
+  const int32_t acked = f.last_ack - packet.tcp().ack();
+  return sent >= 0 && static_cast<uint64_t>(sent) <= f.to_broker() + 2 && acked >= 0 &&
+         static_cast<uint64_t>(acked) <= f.to_client() + 2;
+}
+
+// A new connection of a client whose old one we still know, say after a loss of power. Its SYN is
+// answered by a cookie, which a client that never sent it ignores; only the ACK of the cookie
+// proves it, and ends the old connection. The broker's challenge (RFC 5961 section 4) does the same
+// at more cost, unless the broker is gone as well; so it is asked only when our cookie would not
+// do.
 bool Worker::replaces(wire::Packet& packet, const Frame& frame, FlowIndex index, uint16_t vip) {
   const wire::TcpView tcp = packet.tcp();
-  if ((tcp.flags() & (wire::kSyn | wire::kRst)) != 0) return false;
   const flow::WorkerFlow& f = flows_[index];
-  if (f.state == flow::WorkerState::closing) {
-    // Not the ending connection's own third ACK, come late.
-    const int32_t sent = f.next_seq - tcp.seq();
-    const int32_t acked = f.last_ack - tcp.ack();
-    if (sent >= 0 && static_cast<uint64_t>(sent) <= f.to_broker() + 2 && acked >= 0 &&
-        static_cast<uint64_t>(acked) <= f.to_client() + 2) {
-      return false;
-    }
-  } else if (tcp.ack() == accepting(f).iss + 1) {
-    return false;
+  if (tcp.has(wire::kSyn) && !tcp.has(wire::kAck)) {
+    return answer_syn(packet, frame, vip, f.state == flow::WorkerState::spliced ? &f : nullptr);
   }
+  if ((tcp.flags() & (wire::kSyn | wire::kRst)) != 0) return false;
+  const bool connecting = f.state == flow::WorkerState::await_connect ||
+                          f.state == flow::WorkerState::opening ||
+                          f.state == flow::WorkerState::refusing;
+  if (connecting ? tcp.ack() == accepting(f).iss + 1 : continues(packet, f)) return false;
   const auto options = wire::parse_tcp_options(tcp.options());
   if (!options || context_.addresses.listener(vip) == nullptr) return false;
   std::optional<uint32_t> tsecr;
@@ -324,7 +334,9 @@ bool Worker::replaces(wire::Packet& packet, const Frame& frame, FlowIndex index,
                       tsecr, context_.now)) {
     return false;
   }
-  if (!end(index, End::replaced, false)) return false;
+  constexpr uint8_t kBoth = flow::kClientFinAcked | flow::kBrokerFinAcked;
+  const bool over = (f.flags & kBoth) == kBoth;
+  if (!end(index, End::replaced, over ? Reset::none : Reset::broker)) return false;
   return try_accept(packet, frame, vip);
 }
 

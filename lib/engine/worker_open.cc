@@ -128,7 +128,7 @@ void Worker::receive(const OpenFailed& message) {
   flow::WorkerFlow* f = find(message.to);
   if (f == nullptr || f->state != flow::WorkerState::opening) return;
   if ((f->flags & flow::kReset) != 0) {
-    end(message.to.flow, End::client_left, false);
+    end(message.to.flow, End::client_left, Reset::none);
     return;
   }
   refuse(accepting(*f), message.reason);
@@ -138,7 +138,8 @@ void Worker::receive(const Opened& message) {
   flow::WorkerFlow* f = find(message.to);
   if (f == nullptr || f->state != flow::WorkerState::opening) {
     // The flow ended meanwhile. (A full queue leaves this to the broker's own timeout.)
-    if (!context_.sink.send({message.proxy, Release{message.proxy_flow, true, false, {}, {}}})) {
+    const Release release{message.proxy_flow, true, false, false, {}, {}};
+    if (!context_.sink.send({message.proxy, release})) {
       context_.counters[Event::messages_lost].add();
     }
     return;
@@ -159,7 +160,7 @@ void Worker::receive(const Opened& message) {
   f->last_seen = context_.now_seconds;
   f->count_to_broker(a.handed);
   if ((f->flags & flow::kReset) != 0) {
-    end(message.to.flow, End::client_left, true);
+    end(message.to.flow, End::client_left, Reset::broker);
     return;
   }
   if (message.translation.strip_sack) f->flags |= flow::kStripSack;
@@ -217,15 +218,11 @@ void Worker::send_connack(Accepting& a) {
 
 void Worker::while_refusing(wire::Packet& packet, const Frame& frame, Accepting& a) {
   const wire::TcpView tcp = packet.tcp();
-  if (tcp.has(wire::kSyn) && tcp.seq() + 1 != a.first_byte) {
-    answer_syn(packet, frame, flows_[a.flow].vip);
-    return;
-  }
   context_.output.drop(frame, Drop::refused_flow);
   if (tcp.has(wire::kSyn)) return;
   const bool in_order = !tcp.seq().after(a.ack);
   if (tcp.has(wire::kRst)) {
-    if (in_order) end(a.flow, a.reason, false);
+    if (in_order) end(a.flow, a.reason, Reset::none);
     return;
   }
   note_segment(a, packet);
@@ -235,7 +232,7 @@ void Worker::while_refusing(wire::Packet& packet, const Frame& frame, Accepting&
   }
   const base::Seq32 our_end = a.iss + 1U + a.connack_length + 1U;
   if (packet.segment_length() > 0) send_to_client(a, wire::kAck, our_end, a.ack, {});
-  if (a.client_fin && tcp.ack() == our_end) end(a.flow, a.reason, false);
+  if (a.client_fin && tcp.ack() == our_end) end(a.flow, a.reason, Reset::none);
 }
 
 void Worker::send_to_client(const Accepting& a, uint8_t flags, base::Seq32 seq, base::Seq32 ack,
@@ -262,7 +259,7 @@ void Worker::reset_client(Accepting& a, End reason) {
   const base::Seq32 seq = a.iss + 1U + (said_connack ? a.connack_length + 1U : 0U);
   send_to_client(a, wire::kRst | wire::kAck, seq, a.first_byte + std::max(a.acked, a.handed), {});
   context_.counters[Event::rst_to_client].add();
-  end(a.flow, reason, false);
+  end(a.flow, reason, Reset::none);
 }
 
 void Worker::drop_frames(Accepting& a) {

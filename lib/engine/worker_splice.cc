@@ -61,21 +61,27 @@ void Worker::process(std::span<wire::Packet> packets, std::span<const Frame> fra
     WorkerFlow& f = flows_[index];
     switch (f.state) {
       case WorkerState::spliced:
-        splice(packets[i], frames[i], index);
+        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
+          splice(packets[i], frames[i], index);
+        }
         break;
       case WorkerState::await_connect:
-        if (!replaces(packets[i], frames[i], index, vips[i])) {
+        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
           await_connect(packets[i], frames[i], accepting(f));
         }
         break;
       case WorkerState::opening:
-        while_opening(packets[i], frames[i], accepting(f));
+        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
+          while_opening(packets[i], frames[i], accepting(f));
+        }
         break;
       case WorkerState::closing:
-        while_closing(packets[i], frames[i], index, vips[i]);
+        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
+          while_closing(packets[i], frames[i], index);
+        }
         break;
       case WorkerState::refusing:
-        if (!replaces(packets[i], frames[i], index, vips[i])) {
+        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
           while_refusing(packets[i], frames[i], accepting(f));
         }
         break;
@@ -200,16 +206,9 @@ void Worker::note_mac(const wire::Packet& packet, WorkerFlow& f) {
   context_.counters[Event::client_moved].add();
 }
 
-// Stragglers still pass. A SYN is a new connection of the client; anything but a RST after a RST
-// shows that the RST was not taken.
-void Worker::while_closing(wire::Packet& packet, const Frame& frame, FlowIndex index,
-                           uint16_t vip) {
+// Stragglers still pass. Anything but a RST after a RST shows that the RST was not taken.
+void Worker::while_closing(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   const wire::TcpView tcp = packet.tcp();
-  if (tcp.has(wire::kSyn)) {
-    answer_syn(packet, frame, vip);
-    return;
-  }
-  if (replaces(packet, frame, index, vip)) return;
   WorkerFlow& f = flows_[index];
   constexpr uint8_t kResets = flow::kReset | flow::kBrokerReset;
   if ((f.flags & kResets) != 0 && !tcp.has(wire::kRst)) {
@@ -241,7 +240,7 @@ void Worker::receive(const BrokerReset& message) {
   if (!message.silent && (ahead < 0 || ahead >= kPlausible)) return;
   f->flags |= flow::kBrokerReset;
   f->state = WorkerState::closing;
-  if (message.silent) end(message.to.flow, End::broker_silent, false);
+  if (message.silent) end(message.to.flow, End::broker_silent, Reset::none);
 }
 
 WorkerFlow* Worker::find(const WorkerRef& ref) {
@@ -282,23 +281,24 @@ void Worker::check_idle(FlowIndex index) {
     const End reason = (f.flags & flow::kReset) != 0         ? End::client_reset
                        : (f.flags & flow::kBrokerReset) != 0 ? End::broker_reset
                                                              : End::closed;
-    end(index, reason, false);
+    end(index, reason, Reset::none);
   } else if (f.state == WorkerState::spliced) {
     const bool half_closed = (f.flags & (flow::kClientFin | flow::kBrokerFin)) != 0;
     if (half_closed && silent >= settings.half_close_timeout.count()) {
-      end(index, End::half_close_timeout, true);
+      end(index, End::half_close_timeout, Reset::both);
     } else if (silent >= uint32_t{f.idle_timeout} * flow::kIdleUnit) {
-      end(index, End::idle_timeout, true);
+      end(index, End::idle_timeout, Reset::both);
     }
   }
 }
 
 // Gives everything of a flow back. False if the proxy could not be told: the flow then stays, and
 // the sweep comes by again.
-bool Worker::end(FlowIndex index, End reason, bool reset) {
+bool Worker::end(FlowIndex index, End reason, Reset reset) {
   WorkerFlow& f = flows_[index];
   if (f.proxy_flow != flow::kNoFlow) {
-    const Release message{f.proxy_flow, reset, true, f.next_seq + f.seq_delta, f.last_ack};
+    const Release message{f.proxy_flow, reset != Reset::none,     reset == Reset::both,
+                          true,         f.next_seq + f.seq_delta, f.last_ack};
     if (!context_.sink.send({f.proxy, message})) {
       context_.counters[Event::messages_lost].add();
       return false;

@@ -59,6 +59,8 @@ void SegmentChecks::note_syn(const Segment& syn, Instant now) {
 
 void SegmentChecks::check(const Segment& s, const CheckState& state, Instant now) {
   check_options(s, state, now);
+  // It speaks of an older connection of these addresses.
+  if (state.syn_sent && !s.has(kSyn) && rules_.challenge_on_syn) return;
   if (s.has(kAck)) check_ack(s, state, now);
   if (s.timestamps) check_timestamps(s, state, now);
   // A repeated SYN is the device's or the peer's first answer once more; it is old by nature.
@@ -101,7 +103,6 @@ void SegmentChecks::check_options(const Segment& s, const CheckState& state, Ins
 }
 
 void SegmentChecks::check_ack(const Segment& s, const CheckState& state, Instant now) {
-  if (state.syn_sent && !s.has(kSyn) && rules_.challenge_on_syn) return;
   const int64_t ack = ack_offset(s.ack, state);
   if (ack > static_cast<int64_t>(state.snd_max)) {
     complain(Fault::ack_unsent, now, s,
