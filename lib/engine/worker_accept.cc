@@ -329,6 +329,8 @@ void Worker::on_timer(Accepting& a) {
   } else if (state == flow::WorkerState::opening) {
     // The proxy did not answer within all its tries: its queue was full, or it is gone.
     refuse(a, End::backends_failed);
+  } else if (a.over) {
+    end(a.flow, a.reason, Reset::none);
   } else if (a.sent < kConnackTries) {
     send_connack(a);
   } else {
