@@ -84,8 +84,11 @@ void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o)
       o.repeats = 0;
     }
   }
-  const bool passes =
-      guard_ack(packet, o.request.first_byte + o.request.acked, flows_[index].ack_delta);
+  const Seq32 known = o.request.first_byte + o.request.acked;
+  if (tcp.has(wire::kAck)) {
+    keep_window(tcp, known - (tcp.ack() + flows_[index].ack_delta), o.broker_scale);
+  }
+  const bool passes = guard_ack(packet, known, flows_[index].ack_delta);
   if (!o.snd_una.before(owned_end(o))) {
     settled(o);
   } else {
@@ -110,6 +113,14 @@ void Proxy::note_timestamps(const wire::Packet& packet, Opening& o) {
   };
   raise(o.broker_tsval, options->timestamps->value);
   raise(o.request.client_tsval, options->timestamps->echo_reply);
+}
+
+// An acknowledgement that is raised by so many bytes must not carry the window further with it.
+void Proxy::keep_window(wire::TcpView tcp, int32_t raised, uint8_t scale) {
+  if (raised <= 0 || tcp.window() == 0) return;
+  const uint32_t units = ((static_cast<uint32_t>(raised) - 1) >> scale) + 1;
+  const uint32_t left = tcp.window() > units ? tcp.window() - units : 1;
+  splice::replace_window(tcp, static_cast<uint16_t>(left));
 }
 
 // The client knows nothing of the PROXY header, and saw our acknowledgement of its owned bytes, up

@@ -299,8 +299,8 @@ bool Worker::read_connect(Accepting& a, base::Bytes bytes) {
   return false;
 }
 
-// True if the numbers lie within what the flow has exchanged: a late segment of its own. After a RST
-// nothing of its own is expected.
+// True if the numbers lie within what the flow has exchanged: a late segment of its own. After a
+// RST nothing of its own is expected.
 bool Worker::continues(const wire::Packet& packet, const flow::WorkerFlow& f) {
   if ((f.flags & (flow::kReset | flow::kBrokerReset)) != 0) return false;
   const int32_t sent = f.next_seq - packet.tcp().seq();
@@ -364,6 +364,8 @@ void Worker::on_timer(Accepting& a) {
   } else if (state == flow::WorkerState::opening) {
     // The proxy did not answer within all its tries: its queue was full, or it is gone.
     refuse(a, End::backends_failed);
+  } else if (a.over) {
+    end(a.flow, a.reason, Reset::none);
   } else if (a.sent < kConnackTries) {
     send_connack(a);
   } else {

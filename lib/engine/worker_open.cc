@@ -232,7 +232,11 @@ void Worker::while_refusing(wire::Packet& packet, const Frame& frame, Accepting&
   }
   const base::Seq32 our_end = a.iss + 1U + a.connack_length + 1U;
   if (packet.segment_length() > 0) send_to_client(a, wire::kAck, our_end, a.ack, {});
-  if (a.client_fin && tcp.ack() == our_end) end(a.flow, a.reason, Reset::none);
+  if (!a.over && a.client_fin && tcp.ack() == our_end) {
+    a.over = true;
+    a.deadline = context_.now + kRefusedTimeWait;
+    arm(a);
+  }
 }
 
 void Worker::send_to_client(const Accepting& a, uint8_t flags, base::Seq32 seq, base::Seq32 ack,

@@ -308,6 +308,31 @@ void test_second_syn_refusing(void** /*state*/) {
   assert_int_equal(b.count(base::Event::connack_unavailable), 2);
 }
 
+// The client did not get our last ACK and repeats its FIN: answered, not reset.
+void test_refused_client_repeats_its_fin(void** /*state*/) {
+  Setup setup = default_setup(14);
+  setup.model.pools[0].backends.clear();
+  Bench& b = new_bench(setup);
+  RawEnd client = raw_client(4000);
+  assert_true(b.handshake(client));
+  const sim::Buffer connect = small_connect();
+  const SentFrames connack = b.send(client, client.segment(kAck, connect));
+  assert_int_equal(connack.size(), 1);
+  client.nxt += static_cast<uint32_t>(connect.size());
+  client.peer += connack[0].segment.length();
+  for (int i = 0; i < 2; ++i) {
+    const SentFrames answer = b.send(client, client.segment(kFin | kAck));
+    assert_int_equal(answer.size(), 1);
+    assert_int_equal(answer[0].segment.flags, kAck);
+    assert_int_equal(answer[0].segment.ack.raw(), (client.nxt + 1U).raw());
+    b.pass(300ms);
+  }
+  b.pass(1s);
+  assert_int_equal(b.count(base::End::no_backend), 1);
+  assert_int_equal(b.count(base::Event::rst_to_client), 0);
+  expect_nothing_left(b);
+}
+
 // A client whose CONNECT was acknowledged piece by piece, so that its bytes are ours to deliver,
 // and a broker that took the SYN and got the PROXY header and the CONNECT.
 sim::Segment deliver_owned(Bench& b, RawEnd& client, RawEnd& broker) {
@@ -411,6 +436,7 @@ int main() {
       BENCH_TEST(test_second_syn_closing),
       BENCH_TEST(test_second_syn_refusing),
       BENCH_TEST(test_repeated_syn),
+      BENCH_TEST(test_refused_client_repeats_its_fin),
       BENCH_TEST(test_owned_bytes_keep_up_with_the_clock),
       BENCH_TEST(test_window_of_an_overtaken_ack),
   };
