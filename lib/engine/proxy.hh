@@ -130,6 +130,7 @@ class Proxy {
 
   // proxy_splice.cc
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
+  [[nodiscard]] bool sacks_known(const wire::Packet& packet, FlowIndex index);
   void make_ports(uint16_t broker, config::SnatId snat);
   void watch_ends(const wire::Packet& packet, flow::ProxyFlow& f);
   void reset_at(const flow::ProxyFlow& f, base::Seq32 seq);

@@ -3,6 +3,7 @@
 
 #include "lib/engine/proxy.hh"
 #include "lib/engine/reply.hh"
+#include "lib/wire/tcp_options.hh"
 
 namespace mqlb::engine {
 
@@ -111,8 +112,9 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
     context_.output.drop(frame, Drop::over_mtu);
     return;
   }
-  const splice::Translation translation{f.seq_delta, f.ack_delta,    f.timestamp_delta,
-                                        f.checksum,  f.window_shift, false};
+  const splice::Translation translation{
+      f.seq_delta, f.ack_delta,    f.timestamp_delta,
+      f.checksum,  f.window_shift, (f.flags & flow::kGuard) != 0 && sacks_known(packet, index)};
   const wire::Endpoint client{f.client, f.client_port};
   if (!splice::rewrite_segment(packet, translation, splice::Direction::to_client,
                                {context_.addresses.vip_endpoint(f.vip), client,
@@ -125,6 +127,17 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   context_.counters[Event::packets_to_client].add();
   context_.objects->backends[f.backend].bytes_to_client.add(packet.payload_length);
   context_.output.transmit(f.client_side, out);
+}
+
+// True if a SACK block lies in what is ours, the PROXY header or owned bytes, that came to the
+// broker twice (RFC 2883). To the client such a block makes no sense.
+bool Proxy::sacks_known(const wire::Packet& packet, FlowIndex index) {
+  if (packet.tcp_header_length == wire::kTcpHeader) return false;
+  const auto options = wire::parse_tcp_options(packet.tcp().options());
+  if (!options || options->sack_blocks == 0) return false;
+  const uint8_t* first = packet.tcp().options().data() + options->sack_offset;
+  const Seq32 begin = Seq32(base::load_be32(first)) + flows_[index].ack_delta;
+  return begin.before(flows_.known_ack(index));
 }
 
 // FIN and RST from the broker, and its acknowledgement of the client's FIN. The worker hears before
