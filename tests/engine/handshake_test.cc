@@ -380,6 +380,25 @@ void test_owned_bytes_keep_up_with_the_clock(void** /*state*/) {
   assert_int_equal(again[0].segment.timestamps->value, 5200);
 }
 
+// The broker got the PROXY header twice and says so (RFC 2883): the client never sent those bytes.
+void test_duplicate_header_is_ours(void** /*state*/) {
+  Bench& b = new_bench(default_setup(14));
+  RawEnd client = raw_client(4000);
+  const base::Seq32 first_byte = client.nxt + 1U;
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device"));
+  sim::Segment duplicate = broker.segment(kAck);
+  duplicate.sack_count = 1;
+  duplicate.sack[0] = {first_byte - 20U, first_byte};
+  SentFrames sent = b.send(broker, duplicate);
+  assert_int_equal(sent.size(), 1);
+  assert_int_equal(sent[0].segment.sack_count, 0);
+  duplicate.sack[0] = {client.nxt + 10U, client.nxt + 20U};
+  sent = b.send(broker, duplicate);
+  assert_int_equal(sent.size(), 1);
+  assert_int_equal(sent[0].segment.sack_count, 1);
+}
+
 // An ACK that was overtaken tells of a window that is past.
 void test_window_of_an_overtaken_ack(void** /*state*/) {
   Bench& b = new_bench(default_setup(13));
@@ -438,6 +457,7 @@ int main() {
       BENCH_TEST(test_repeated_syn),
       BENCH_TEST(test_refused_client_repeats_its_fin),
       BENCH_TEST(test_owned_bytes_keep_up_with_the_clock),
+      BENCH_TEST(test_duplicate_header_is_ours),
       BENCH_TEST(test_window_of_an_overtaken_ack),
   };
   return cmocka_run_group_tests_name("handshake", tests, nullptr, nullptr);
