@@ -45,9 +45,10 @@ Bench::Bench(const Setup& setup)
 }
 
 void Bench::transmit(unsigned port, base::Bytes frame) {
-  if (sim::ether_type(frame) == sim::kEtherTypeArp) {
-    const auto arp = sim::parse_arp(frame);
-    const bool question = arp && arp->request && arp->sender != arp->target && port == kBrokers;
+  const bool is_arp = sim::ether_type(frame) == sim::kEtherTypeArp;
+  const auto arp = is_arp ? sim::parse_arp(frame) : std::nullopt;
+  if (arp && arp->request) {
+    const bool question = arp->sender != arp->target && port == kBrokers;
     if (question) questions_.emplace_back(frame.begin(), frame.end());
     return;
   }
@@ -107,8 +108,9 @@ bool Bench::handshake(RawEnd& client) {
   return true;
 }
 
-RawEnd Bench::ask_broker(RawEnd& client, const std::string& client_id) {
+RawEnd Bench::ask_broker(RawEnd& client, const std::string& client_id, uint16_t keep_alive) {
   sim::ConnectFields fields;
+  fields.keep_alive = keep_alive;
   fields.client_id = client_id;
   const sim::Buffer connect = sim::encode_connect(fields);
   const SentFrames asked = send(client, client.segment(sim::kAck | sim::kPsh, connect));
@@ -144,9 +146,10 @@ bool Bench::accept(RawEnd& broker, RawEnd& client) {
   return acked.size() == 1 && acked[0].port == kClients && acked[0].segment.ack == client.nxt;
 }
 
-bool Bench::splice(RawEnd& client, RawEnd& broker, const std::string& client_id) {
+bool Bench::splice(RawEnd& client, RawEnd& broker, const std::string& client_id,
+                   uint16_t keep_alive) {
   if (!handshake(client)) return false;
-  broker = ask_broker(client, client_id);
+  broker = ask_broker(client, client_id, keep_alive);
   return broker.port == kBrokers && accept(broker, client);
 }
 

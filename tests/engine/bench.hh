@@ -44,7 +44,7 @@ class Bench final : public sim::FrameSink {
  public:
   explicit Bench(const Setup& setup);
 
-  // What the engine sends in answer; ARP is left out.
+  // What the engine sends in answer, without its own ARP requests.
   SentFrames frame(unsigned port, base::Bytes bytes);
   SentFrames send(const RawEnd& from, const sim::Segment& segment);
   // Moves the clock by milliseconds; what the engine sends meanwhile.
@@ -53,11 +53,13 @@ class Bench final : public sim::FrameSink {
   // Sends the SYN and the ACK. False if the SYN was not answered.
   [[nodiscard]] bool handshake(RawEnd& client);
   // Sends a CONNECT; the broker that is asked, with the SYN that it got. port is kClients if none.
-  [[nodiscard]] RawEnd ask_broker(RawEnd& client, const std::string& client_id);
+  [[nodiscard]] RawEnd ask_broker(RawEnd& client, const std::string& client_id,
+                                  uint16_t keep_alive = 60);
   // Takes the SYN; both ends stand behind the PROXY header and the CONNECT.
   [[nodiscard]] bool accept(RawEnd& broker, RawEnd& client);
   // All of it: a spliced flow.
-  [[nodiscard]] bool splice(RawEnd& client, RawEnd& broker, const std::string& client_id);
+  [[nodiscard]] bool splice(RawEnd& client, RawEnd& broker, const std::string& client_id,
+                            uint16_t keep_alive = 60);
 
   void transmit(unsigned port, base::Bytes frame) override;
 
