@@ -184,9 +184,9 @@ void SegmentChecks::check_sack(const Segment& s, const CheckState& state, Instan
   }
 }
 
-// What lies before something that was seen may carry an older ACK, window and timestamp: the old ACK
-// and window are ignored (RFC 9293 section 3.10.7.4, SND.WL1), and PAWS compares what fills a hole
-// only with the last segment that arrived in order (RFC 7323 section 4.3).
+// What lies before something that was seen may carry an older ACK, window and timestamp: the old
+// ACK and window are ignored (RFC 9293 section 3.10.7.4, SND.WL1), and PAWS compares what fills a
+// hole only with the last segment that arrived in order (RFC 7323 section 4.3).
 bool SegmentChecks::comes_again(const Segment& s, const CheckState& state) const {
   return !s.payload.empty() && seq_offset(s.seq, state) < furthest_;
 }
