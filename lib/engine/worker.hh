@@ -30,10 +30,11 @@ struct Accepting : base::TimerNode {
   base::Seq32 first_byte;  // client's ISN + 1
   base::Seq32 iss;         // ours
   tcp::Negotiated negotiated;
-  uint32_t tsval = 0;   // the client's latest
-  uint16_t window = 0;  // the client's latest, not scaled
-  uint32_t acked = 0;   // bytes that we acknowledged
-  uint32_t handed = 0;  // bytes that are with the proxy or in frames[0]; 0: CONNECT not complete
+  uint32_t tsval = 0;     // the client's latest
+  uint16_t window = 0;    // the client's latest, not scaled
+  uint32_t acked = 0;     // bytes that we acknowledged
+  uint32_t parse_at = 0;  // contiguous bytes that make another look at the CONNECT worth while
+  uint32_t handed = 0;    // bytes that are with the proxy or in frames[0]; 0: CONNECT not complete
   base::Instant deadline{};
   base::Instant ack_due{};  // zero: none
   std::unique_ptr<tcp::Reassembly> held;

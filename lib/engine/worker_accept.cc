@@ -242,7 +242,7 @@ void Worker::hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a
   }
   context_.output.drop(frame, Drop::handshake_consumed);
   const base::Bytes bytes = a.held ? a.held->contiguous() : base::Bytes{};
-  if (!data.empty() && !read_connect(a, bytes)) return;
+  if (bytes.size() >= a.parse_at && !data.empty() && !read_connect(a, bytes)) return;
   const auto length = static_cast<uint32_t>(bytes.size());
   if (fin && fin_at == a.first_byte + length) {
     reset_client(a, End::client_left);
@@ -283,7 +283,12 @@ bool Worker::read_connect(Accepting& a, base::Bytes bytes) {
     return false;
   }
   if (const auto* more = std::get_if<mqtt::NeedMore>(&result)) {
-    if (more->total <= most) return true;
+    if (more->total <= most) {
+      // Each parse begins at the first byte: not again for every byte that comes.
+      const auto doubled = static_cast<uint32_t>(std::max<size_t>(16, 2 * bytes.size()));
+      a.parse_at = more->total == 0 ? 0 : std::min(more->total, doubled);
+      return true;
+    }
     reset_client(a, End::connect_too_long);
     return false;
   }
