@@ -82,6 +82,7 @@ struct ClientFinAcked {
 
 struct BrokerReset {
   WorkerRef to;
+  base::Seq32 seq;      // client space
   bool silent = false;  // the broker only stopped answering; both ends were told
 };
 

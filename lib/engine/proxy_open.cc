@@ -522,7 +522,7 @@ void Proxy::abandon(Opening& o) {
   const ProxyFlow& f = flows_[o.flow];
   timers_.stop(o);
   reset_broker(o, o.snd_nxt);
-  if (!context_.sink.send({f.worker, BrokerReset{worker_of(f), true}})) {
+  if (!context_.sink.send({f.worker, BrokerReset{worker_of(f), {}, true}})) {
     context_.counters[Event::messages_lost].add();
   }
   wire::Segment rst;

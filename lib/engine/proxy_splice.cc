@@ -143,7 +143,7 @@ void Proxy::watch_ends(const wire::Packet& packet, ProxyFlow& f) {
       tell(BrokerFin{worker_of(f), packet.segment_end() + f.seq_delta})) {
     f.flags |= flow::kOwnFin;
   }
-  if (tcp.has(wire::kRst)) tell(BrokerReset{worker_of(f), false});
+  if (tcp.has(wire::kRst)) tell(BrokerReset{worker_of(f), tcp.seq() + f.seq_delta, false});
 }
 
 ProxyFlow* Proxy::lookup(config::SnatId snat, uint16_t port, const wire::Endpoint& broker) {

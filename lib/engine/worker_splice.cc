@@ -128,12 +128,14 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   context_.output.transmit(backend.port, out);
 }
 
-// How far the client has sent and acknowledged; repetitions count once.
+// How far the client has sent and acknowledged; repetitions count once. Segments of somebody who
+// guesses must not move it: neither those that carry nothing, nor any that lie further ahead than a
+// client would send into the dark.
 void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
-  constexpr int32_t kSaneStep = 1 << 30;
-  if (packet.tcp().has(wire::kSyn)) return;
+  constexpr int32_t kSaneStep = 1 << 24;
+  if ((packet.tcp().flags() & (wire::kSyn | wire::kRst)) != 0) return;
   const base::Seq32 end = packet.segment_end();
-  const int32_t sent = end - f.next_seq;
+  const int32_t sent = packet.segment_length() == 0 ? 0 : end - f.next_seq;
   if (sent > 0 && sent < kSaneStep) {
     const uint32_t bytes = std::min<uint32_t>(static_cast<uint32_t>(sent), packet.payload_length);
     f.next_seq = end;
@@ -231,6 +233,9 @@ void Worker::receive(const ClientFinAcked& message) {
 void Worker::receive(const BrokerReset& message) {
   WorkerFlow* f = find(message.to);
   if (f == nullptr || f->proxy_flow == flow::kNoFlow) return;
+  // The client takes only the number it expects, challenges others in its window, and drops the rest
+  // (RFC 5961 section 3.2): those change nothing.
+  if (!message.silent && !is_near(message.seq, f->last_ack)) return;
   f->flags |= flow::kBrokerReset;
   f->state = WorkerState::closing;
   if (message.silent) end(message.to.flow, End::broker_silent, Reset::none);
