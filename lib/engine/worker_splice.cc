@@ -127,11 +127,13 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   context_.output.transmit(backend.port, out);
 }
 
-// How far the client has sent and acknowledged; repetitions count once.
+// How far the client has sent and acknowledged; repetitions count once. Segments of somebody who
+// guesses must not move it: neither those that carry nothing, nor any that lie further ahead than a
+// client would send into the dark.
 void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
-  if (packet.tcp().has(wire::kSyn)) return;  // another connection's numbers
+  if ((packet.tcp().flags() & (wire::kSyn | wire::kRst)) != 0) return;
   const base::Seq32 end = packet.segment_end();
-  const int32_t sent = end - f.next_seq;
+  const int32_t sent = packet.segment_length() == 0 ? 0 : end - f.next_seq;
   if (sent > 0 && sent < kPlausible) {
     const uint32_t bytes = std::min<uint32_t>(static_cast<uint32_t>(sent), packet.payload_length);
     f.next_seq = end;
