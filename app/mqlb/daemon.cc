@@ -53,9 +53,8 @@ base::Result<void> Daemon::choose_cores() {
     }
   }
   for (const config::Core& core : model_.cores) {
-    const bool found = std::any_of(cores_.begin(), cores_.end(), [&](const DataCore& c) {
-      return c.lcore == core.lcore;
-    });
+    const bool found = std::any_of(cores_.begin(), cores_.end(),
+                                   [&](const DataCore& c) { return c.lcore == core.lcore; });
     if (!found) {
       return base::fail("core " + std::to_string(core.lcore) +
                         " is not among the EAL's lcores (-l), or is the main one, which control "
@@ -177,7 +176,8 @@ config::IdUse Daemon::id_use() const {
 
 uint64_t Daemon::backend_flows(config::BackendId id) const {
   uint64_t flows = 0;
-  for (const DataCore& core : cores_) flows += core.loop->core().objects().backends[id].flows.value();
+  for (const DataCore& core : cores_)
+    flows += core.loop->core().objects().backends[id].flows.value();
   return flows;
 }
 
@@ -198,10 +198,10 @@ base::Result<void> Daemon::apply(const config::Model& model) {
   const auto same_core = [](const config::Core& a, const config::Core& b) {
     return a.lcore == b.lcore && a.role == b.role;
   };
-  if (!std::equal(model.ports.begin(), model.ports.end(), model_.ports.begin(),
-                  model_.ports.end(), same_port) ||
-      !std::equal(model.cores.begin(), model.cores.end(), model_.cores.begin(),
-                  model_.cores.end(), same_core)) {
+  if (!std::equal(model.ports.begin(), model.ports.end(), model_.ports.begin(), model_.ports.end(),
+                  same_port) ||
+      !std::equal(model.cores.begin(), model.cores.end(), model_.cores.begin(), model_.cores.end(),
+                  same_core)) {
     return base::fail("ports and cores cannot change while the daemon runs");
   }
   if (model.settings.max_flows != model_.settings.max_flows ||

@@ -48,10 +48,17 @@ bool parse_arguments(int argc, char** argv, Arguments& out) {
   int choice = 0;
   while ((choice = getopt_long(argc, argv, "", options, nullptr)) != -1) {
     switch (choice) {
-      case 'c': out.config = optarg; break;
-      case 's': out.socket = optarg; break;
-      case 'k': out.check = true; break;
-      default: return false;
+      case 'c':
+        out.config = optarg;
+        break;
+      case 's':
+        out.socket = optarg;
+        break;
+      case 'k':
+        out.check = true;
+        break;
+      default:
+        return false;
     }
   }
   return !out.config.empty() && optind == argc;

@@ -22,12 +22,18 @@ void add_counters(std::vector<cli::CounterRow>& rows, const char* group, const T
 
 const char* text(flow::WorkerState state) {
   switch (state) {
-    case flow::WorkerState::free: return "free";
-    case flow::WorkerState::await_connect: return "await-connect";
-    case flow::WorkerState::opening: return "opening";
-    case flow::WorkerState::spliced: return "spliced";
-    case flow::WorkerState::closing: return "closing";
-    case flow::WorkerState::refusing: return "refusing";
+    case flow::WorkerState::free:
+      return "free";
+    case flow::WorkerState::await_connect:
+      return "await-connect";
+    case flow::WorkerState::opening:
+      return "opening";
+    case flow::WorkerState::spliced:
+      return "spliced";
+    case flow::WorkerState::closing:
+      return "closing";
+    case flow::WorkerState::refusing:
+      return "refusing";
   }
   return "";
 }
@@ -43,7 +49,8 @@ std::vector<cli::CounterRow> Daemon::counters() {
   const auto sum = [this](auto member) {
     return [this, member](size_t i) {
       uint64_t total = 0;
-      for (const DataCore& core : cores_) total += (core.loop->core().counters().*member)[i].value();
+      for (const DataCore& core : cores_)
+        total += (core.loop->core().counters().*member)[i].value();
       return total;
     };
   };
@@ -115,8 +122,7 @@ std::vector<cli::NeighbourRow> Daemon::neighbours() {
     row.address = wire::to_string(next_hop.address);
     row.mac = resolved ? wire::to_string(mac) : "-";
     row.state = !resolved ? "resolving" : r.stale ? "stale" : "resolved";
-    row.age_seconds =
-        resolved ? static_cast<uint32_t>(r.age.count() / 1'000'000) : uint32_t{0};
+    row.age_seconds = resolved ? static_cast<uint32_t>(r.age.count() / 1'000'000) : uint32_t{0};
     rows.push_back(row);
   }
   return rows;
@@ -143,9 +149,8 @@ std::vector<cli::BackendRow> Daemon::backends() {
     row.state = b.retired ? "retired" : "active";
     row.weight = b.weight;
     const auto slots = pool.table.slots();
-    const auto own = std::count_if(slots.begin(), slots.end(), [&](maglev::MemberIndex m) {
-      return pool.backends[m] == id;
-    });
+    const auto own = std::count_if(slots.begin(), slots.end(),
+                                   [&](maglev::MemberIndex m) { return pool.backends[m] == id; });
     row.share = slots.empty() ? 0 : static_cast<double>(own) / static_cast<double>(slots.size());
     row.selected = sum(&engine::BackendCounters::selected);
     row.established = sum(&engine::BackendCounters::established);
@@ -251,8 +256,7 @@ std::vector<cli::FlowRow> Daemon::flows(const cli::FlowFilter& filter) {
         row.pool = snapshot_->pools[listener.pool].name;
         if (backend != nullptr) {
           row.backend = backend->name;
-          row.snat =
-              wire::to_string(wire::Endpoint{snapshot_->snats[f.snat].address, f.snat_port});
+          row.snat = wire::to_string(wire::Endpoint{snapshot_->snats[f.snat].address, f.snat_port});
         }
         row.state = text(f.state);
         row.client_id_hash = hash;

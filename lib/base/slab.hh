@@ -33,9 +33,7 @@ class Slab {
   [[nodiscard]] uint32_t index_of(const T& object) const {
     return static_cast<uint32_t>(&object - objects_.get());
   }
-  [[nodiscard]] uint32_t size() const {
-    return capacity_ - static_cast<uint32_t>(free_.size());
-  }
+  [[nodiscard]] uint32_t size() const { return capacity_ - static_cast<uint32_t>(free_.size()); }
 
  private:
   std::unique_ptr<T[]> objects_;

@@ -14,13 +14,15 @@ namespace {
 
 constexpr uint16_t kBurst = 32;
 constexpr uint32_t kIdleBeforeRest = 2000;  // loops; some hundred microseconds
-constexpr long kRestNanoseconds = 40'000;   // with the kernel's wake-up below 100 us
+constexpr long kRestNanoseconds = 70'000;   // with the kernel's wake-up below 100 us
 
 }  // namespace
 
-base::Result<std::unique_ptr<CoreLoop>> CoreLoop::create(
-    engine::CoreIndex index, config::CoreRole role, const Ports& ports, Fabric& fabric,
-    Board& board, const Clock& clock, engine::Shared& shared, const config::Snapshot& snapshot) {
+base::Result<std::unique_ptr<CoreLoop>> CoreLoop::create(engine::CoreIndex index,
+                                                         config::CoreRole role, const Ports& ports,
+                                                         Fabric& fabric, Board& board,
+                                                         const Clock& clock, engine::Shared& shared,
+                                                         const config::Snapshot& snapshot) {
   std::unique_ptr<CoreLoop> loop(new CoreLoop(index, ports, fabric, board, clock));
   auto core = engine::Core::create(index, role, shared, loop->io_, loop->link_, snapshot);
   if (!core) return tl::unexpected(core.error());

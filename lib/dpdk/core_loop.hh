@@ -30,8 +30,7 @@ class CoreLoop {
   // Makes the core's engine; everything given must outlive the loop. snapshot: in force now.
   [[nodiscard]] static base::Result<std::unique_ptr<CoreLoop>> create(
       engine::CoreIndex index, config::CoreRole role, const Ports& ports, Fabric& fabric,
-      Board& board, const Clock& clock, engine::Shared& shared,
-      const config::Snapshot& snapshot);
+      Board& board, const Clock& clock, engine::Shared& shared, const config::Snapshot& snapshot);
 
   // Runs until Board::stop is set; on the core's thread.
   void run();

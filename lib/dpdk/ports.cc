@@ -57,7 +57,8 @@ base::Result<Ports> Ports::start(std::span<const config::Port> ports,
   unsigned buffers = kHeldFrames;
   uint16_t room = RTE_MBUF_DEFAULT_BUF_SIZE;
   for (size_t i = 0; i < ports.size(); ++i) {
-    buffers += unsigned{kDescriptors} * (unsigned{out.ports_[i].rx_queues} + out.ports_[i].tx_queues);
+    buffers +=
+        unsigned{kDescriptors} * (unsigned{out.ports_[i].rx_queues} + out.ports_[i].tx_queues);
     const unsigned needed = ports[i].mtu + RTE_PKTMBUF_HEADROOM + 64U;
     room = static_cast<uint16_t>(std::max<unsigned>(room, needed));
   }
@@ -88,14 +89,15 @@ base::Result<void> Ports::configure(const config::Port& config,
   if (const int code = rte_eth_dev_info_get(port.dpdk_port, &info); code != 0) {
     return base::fail(error_text(config, "no device information", code));
   }
-  const auto pollers = static_cast<uint16_t>(
-      std::count_if(cores.begin(), cores.end(),
-                    [&](config::CoreRole core) { return takes_part(config.role, core); }));
+  const auto pollers =
+      static_cast<uint16_t>(std::count_if(cores.begin(), cores.end(), [&](config::CoreRole core) {
+        return takes_part(config.role, core);
+      }));
   if (pollers == 0) {
     return base::fail("port " + config.name + ": no core has a role that serves it");
   }
-  port.rx_queues = queues_are_fixed(info) ? info.max_rx_queues
-                                          : std::min(pollers, info.max_rx_queues);
+  port.rx_queues =
+      queues_are_fixed(info) ? info.max_rx_queues : std::min(pollers, info.max_rx_queues);
   port.tx_queues = std::min<uint16_t>(static_cast<uint16_t>(cores.size()), info.max_tx_queues);
   if (queues_are_fixed(info)) port.tx_queues = info.max_tx_queues;
   rte_eth_conf eth{};
@@ -106,8 +108,7 @@ base::Result<void> Ports::configure(const config::Port& config,
   }
   eth.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
   eth.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
-  if (const int code =
-          rte_eth_dev_configure(port.dpdk_port, port.rx_queues, port.tx_queues, &eth);
+  if (const int code = rte_eth_dev_configure(port.dpdk_port, port.rx_queues, port.tx_queues, &eth);
       code != 0) {
     return base::fail(error_text(config, "cannot be configured", code));
   }

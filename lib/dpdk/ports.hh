@@ -46,9 +46,7 @@ class Ports {
   Ports& operator=(Ports&&) = delete;
 
   [[nodiscard]] size_t size() const { return ports_.size(); }
-  [[nodiscard]] const wire::MacAddress& mac(config::PortId port) const {
-    return ports_[port].mac;
-  }
+  [[nodiscard]] const wire::MacAddress& mac(config::PortId port) const { return ports_[port].mac; }
   [[nodiscard]] uint16_t dpdk_port(config::PortId port) const { return ports_[port].dpdk_port; }
   [[nodiscard]] const std::vector<RxQueue>& queues_of(size_t core) const {
     return core_queues_[core];

@@ -69,9 +69,7 @@ class Addresses {
   [[nodiscard]] uint16_t broker(const wire::Endpoint& endpoint) const {
     return brokers_.lookup(endpoint);
   }
-  [[nodiscard]] uint16_t broker_of(config::BackendId backend) const {
-    return broker_of_[backend];
-  }
+  [[nodiscard]] uint16_t broker_of(config::BackendId backend) const { return broker_of_[backend]; }
   [[nodiscard]] const wire::Endpoint& broker_endpoint(uint16_t broker) const {
     return brokers_[broker];
   }

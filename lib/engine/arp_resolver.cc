@@ -102,8 +102,8 @@ void ArpResolver::advance(base::Instant now) {
     if (now < a.due) continue;
     const wire::MacAddress mac = shared_.port_macs[a.port];
     uint8_t frame[wire::kArpFrame];
-    wire::build_arp({wire::Arp::request, mac, a.address, {}, a.address},
-                    {mac, wire::kBroadcastMac}, frame);
+    wire::build_arp({wire::Arp::request, mac, a.address, {}, a.address}, {mac, wire::kBroadcastMac},
+                    frame);
     emit_(a.port, frame);
     --a.left;
     a.due = now + kAnnouncementInterval;

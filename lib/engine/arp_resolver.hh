@@ -34,7 +34,7 @@ class ArpResolver {
   struct Row {
     config::NextHopId id = 0;
     bool resolved = false;
-    bool stale = false;  // resolved, but the last probes were not answered
+    bool stale = false;    // resolved, but the last probes were not answered
     base::Duration age{};  // since the last answer
   };
   [[nodiscard]] std::vector<Row> rows(base::Instant now) const;

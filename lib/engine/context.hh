@@ -75,8 +75,8 @@ struct Shared {
   NeighbourTable neighbours;
   LearntTable learnt;
   tcp::Secret secret{};
-  uint64_t boot_id = 0;  // random; begins each PROXY protocol UNIQUE_ID
-  uint32_t random = 0;   // seeds for tables
+  uint64_t boot_id = 0;            // random; begins each PROXY protocol UNIQUE_ID
+  uint32_t random = 0;             // seeds for tables
   std::vector<CoreIndex> workers;  // cores with the role, in order
   std::vector<CoreIndex> proxies;
 };

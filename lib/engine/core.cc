@@ -101,8 +101,7 @@ void Core::sort_tcp(wire::Packet& packet, const Frame& frame) {
     reset_unknown(context_, packet, frame, Drop::no_listener, Event::rst_to_client);
   } else if (context_.shared.proxies.empty()) {
     context_.output.drop(frame, Drop::no_owner);
-  } else if (const CoreIndex owner = proxy_for(tcp.destination_port());
-             owner != context_.index) {
+  } else if (const CoreIndex owner = proxy_for(tcp.destination_port()); owner != context_.index) {
     hand_over(owner, frame);
   } else {
     to_proxy_.add(packet, frame, local->snat_id);
@@ -166,9 +165,9 @@ void Core::deliver_local() {
 void Core::deliver(const Message& message) {
   const auto visit = [this](const auto& body) {
     using Body = std::decay_t<decltype(body)>;
-    constexpr bool for_proxy =
-        std::is_same_v<Body, OpenRequest> || std::is_same_v<Body, ClientFin> ||
-        std::is_same_v<Body, ClientMoved> || std::is_same_v<Body, Release>;
+    constexpr bool for_proxy = std::is_same_v<Body, OpenRequest> ||
+                               std::is_same_v<Body, ClientFin> ||
+                               std::is_same_v<Body, ClientMoved> || std::is_same_v<Body, Release>;
     if constexpr (for_proxy) {
       proxy_->receive(body);
     } else {
@@ -198,8 +197,8 @@ void Core::answer_arp(wire::Packet& packet, const Frame& frame) {
     context_.output.drop(frame, Drop::bad_arp);
     return;
   }
-  const bool for_us = arp.operation == wire::Arp::request &&
-                      answers_arp_for(arp.target, frame.port);
+  const bool for_us =
+      arp.operation == wire::Arp::request && answers_arp_for(arp.target, frame.port);
   const bool announcement = arp.operation == wire::Arp::reply || arp.sender == arp.target;
   if (for_us && !announcement) {
     const wire::MacAddress own = context_.shared.port_macs[frame.port];

@@ -46,9 +46,7 @@ class Core {
   // Passes everything collected to the shell.
   void flush() { context_.output.flush(); }
   // Sends a ready frame of the control thread.
-  void transmit(config::PortId port, const Frame& frame) {
-    context_.output.transmit(port, frame);
-  }
+  void transmit(config::PortId port, const Frame& frame) { context_.output.transmit(port, frame); }
 
   // Any thread may read counters.
   [[nodiscard]] const base::CoreCounters& counters() const { return context_.counters; }

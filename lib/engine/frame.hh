@@ -18,7 +18,7 @@ namespace mqlb::engine {
 struct Frame {
   uint8_t* data = nullptr;
   uint16_t length = 0;
-  uint16_t capacity = 0;  // bytes that may be written from data on
+  uint16_t capacity = 0;    // bytes that may be written from data on
   config::PortId port = 0;  // where it came in, or goes out
   wire::HardwareChecksum checksum = wire::HardwareChecksum::unknown;
   void* owner = nullptr;  // the shell's buffer

@@ -47,8 +47,8 @@ class Quote {
     wire::TcpView t = tcp();
     if (length_ >= wire::kIpv4Header + kChecksumEnd) {
       const base::Seq32 seq_after = t.seq() + seq_delta;
-      uint64_t difference = splice::checksum_constant(source(), destination(), new_source,
-                                                      new_destination, 0, 0);
+      uint64_t difference =
+          splice::checksum_constant(source(), destination(), new_source, new_destination, 0, 0);
       difference += wire::field_difference(t.seq().raw(), seq_after.raw());
       t.set_checksum(wire::update_checksum(t.checksum(), difference));
     }
@@ -135,8 +135,8 @@ void Core::error_to_client(wire::Packet& packet, const Frame& frame, config::Sna
     return;
   }
   if (f->state == flow::ProxyState::syn_sent) {
-    const bool hard = packet.transport[0] == kUnreachable &&
-                      packet.transport[1] != kFragmentationNeeded;
+    const bool hard =
+        packet.transport[0] == kUnreachable && packet.transport[1] != kFragmentationNeeded;
     const base::Seq32 seq = quote.seq();
     context_.output.drop(frame, Drop::handshake_consumed);
     if (hard) {
@@ -181,8 +181,8 @@ void Core::send_icmp(wire::Packet& packet, const Frame& frame, config::PortId po
                      const wire::IpAddress& source, const wire::IpAddress& destination,
                      const wire::MacAddress& link_destination) {
   base::store_be16(packet.transport + 2, 0);
-  base::store_be16(packet.transport + 2, wire::checksum_of(wire::sum_bytes(
-                                             {packet.transport, packet.transport_length})));
+  base::store_be16(packet.transport + 2,
+                   wire::checksum_of(wire::sum_bytes({packet.transport, packet.transport_length})));
   wire::Ipv4View ip = packet.ipv4();
   ip.set_source(source);
   ip.set_destination(destination);

@@ -93,8 +93,8 @@ base::Result<std::unique_ptr<LocalEngine>> LocalEngine::create(
     if (options.cores[i] != config::CoreRole::worker) shared.proxies.push_back(index);
   }
   for (size_t i = 0; i < options.cores.size(); ++i) {
-    auto core = Core::create(static_cast<CoreIndex>(i), options.cores[i], shared,
-                             *engine->buffers_, *engine->sink_, *engine->snapshot_);
+    auto core = Core::create(static_cast<CoreIndex>(i), options.cores[i], shared, *engine->buffers_,
+                             *engine->sink_, *engine->snapshot_);
     if (!core) return tl::unexpected(core.error());
     (*core)->set_time(now);
     engine->cores_.push_back(std::move(*core));

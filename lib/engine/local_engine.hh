@@ -18,7 +18,7 @@ struct LocalEngineOptions {
   tcp::Secret secret{};
   uint64_t boot_id = 1;
   uint32_t random = 1;
-  size_t buffers = 65536;      // frames that may be in use at once
+  size_t buffers = 65536;  // frames that may be in use at once
   uint16_t buffer_size = 2048;
 };
 

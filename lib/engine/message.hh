@@ -43,15 +43,15 @@ struct OpenRequest {
   config::PortId client_side = 0;
   uint16_t vip = 0;
   config::PoolId pool = 0;
-  uint64_t hash = 0;         // of the key
-  base::Seq32 first_byte;    // sequence number of the client's first byte
-  base::Seq32 client_iss;    // our ISN toward the client
+  uint64_t hash = 0;       // of the key
+  base::Seq32 first_byte;  // sequence number of the client's first byte
+  base::Seq32 client_iss;  // our ISN toward the client
   tcp::Negotiated negotiated;
-  uint16_t client_window = 0;  // as in the segment, not scaled
-  uint32_t client_tsval = 0;   // latest
-  uint32_t our_tsval = 0;      // latest that the client may have seen
-  uint32_t clock_offset = 0;   // of our timestamp clock to the engine's milliseconds
-  uint32_t acked = 0;          // bytes of the client that we acknowledged: ours to deliver
+  uint16_t client_window = 0;       // as in the segment, not scaled
+  uint32_t client_tsval = 0;        // latest
+  uint32_t our_tsval = 0;           // latest that the client may have seen
+  uint32_t clock_offset = 0;        // of our timestamp clock to the engine's milliseconds
+  uint32_t acked = 0;               // bytes of the client that we acknowledged: ours to deliver
   tcp::Reassembly* held = nullptr;  // owned by the receiver; null: the worker holds the segment
 };
 

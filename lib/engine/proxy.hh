@@ -1,8 +1,9 @@
 // The broker side: opens connections to brokers, sends the PROXY header, and passes packets from
 // brokers to clients.
 //
-// Owner: one data core. proxy_open.cc holds what happens until the PROXY header and the bytes that
-// are ours are acknowledged ("settled"), proxy_splice.cc the spliced state and its end.
+// Owner: one data core. proxy_open.cc holds what happens until a broker answers, proxy_settle.cc
+// what happens until the PROXY header and the bytes that are ours are acknowledged,
+// proxy_splice.cc the spliced state and its end.
 #pragma once
 
 #include <array>
@@ -37,8 +38,8 @@ struct Opening : base::TimerNode {
   std::array<maglev::MemberIndex, kMaxTries> candidates;
   uint8_t candidate_count = 0;
   uint8_t next_candidate = 0;
-  uint8_t repeats = 0;  // of the SYN in this try, then of the data
-  uint8_t stale = 0;    // challenge ACKs answered in this try
+  uint8_t repeats = 0;                             // of the SYN in this try, then of the data
+  uint8_t stale = 0;                               // challenge ACKs answered in this try
   base::End failure = base::End::backends_failed;  // of the latest try
   base::Instant try_ends{};
   base::Instant sent_at{};  // of the latest SYN
@@ -47,11 +48,11 @@ struct Opening : base::TimerNode {
   base::Seq32 iss;
   base::Seq32 snd_una;  // from the SYN-ACK on
   base::Seq32 snd_nxt;
-  base::Seq32 rcv_nxt;     // the broker's ISN + 1, until it sends data
-  uint32_t send_window = 0;       // bytes, the broker's
+  base::Seq32 rcv_nxt;             // the broker's ISN + 1, until it sends data
+  uint32_t send_window = 0;        // bytes, the broker's
   uint32_t congestion_window = 0;  // bytes
   uint16_t broker_mss = 0;
-  bool scaled = false;   // the broker scales windows
+  bool scaled = false;  // the broker scales windows
   uint8_t broker_scale = 0;
   uint32_t broker_tsval = 0;
   base::Duration retransmit{};
@@ -108,6 +109,8 @@ class Proxy {
   void in_syn_sent(wire::Packet& packet, const Frame& frame, Opening& o);
   void established(wire::Packet& packet, Opening& o, const wire::TcpOptions& options);
   [[nodiscard]] bool announce(Opening& o, const splice::Translation& to_broker, uint32_t floor);
+
+  // proxy_settle.cc
   void while_settling(wire::Packet& packet, const Frame& frame, Opening& o);
   bool guard_ack(wire::Packet& packet, base::Seq32 known, uint32_t ack_delta);
   bool late_ack(wire::Packet& packet, FlowIndex index);
@@ -142,7 +145,7 @@ class Proxy {
   base::Slab<Opening> opening_;
   base::TimerWheel timers_;
   std::vector<std::unique_ptr<flow::SnatPorts>> ports_;  // [broker][snat]
-  uint64_t opened_ = 0;  // for UNIQUE_ID
+  uint64_t opened_ = 0;                                  // for UNIQUE_ID
   size_t next_snat_ = 0;
 };
 

@@ -28,8 +28,8 @@ Proxy::Proxy(CoreContext& context, flow::ProxyTable flows, uint32_t max_connecti
 void Proxy::adopt_snapshot() {
   const config::Snapshot& snapshot = *context_.snapshot;
   const std::vector<CoreIndex>& proxies = context_.shared.proxies;
-  const auto own = static_cast<uint16_t>(
-      std::find(proxies.begin(), proxies.end(), context_.index) - proxies.begin());
+  const auto own = static_cast<uint16_t>(std::find(proxies.begin(), proxies.end(), context_.index) -
+                                         proxies.begin());
   ports_.resize(context_.addresses.broker_count() * config::kMaxSnats);
   for (const config::PoolEntry& pool : snapshot.pools) {
     for (const config::BackendId backend : pool.backends) {
@@ -38,9 +38,9 @@ void Proxy::adopt_snapshot() {
         auto& table = ports_[size_t{broker} * config::kMaxSnats + snat];
         if (table != nullptr) continue;
         const config::SnatEntry& entry = snapshot.snats[snat];
-        table = std::make_unique<flow::SnatPorts>(
-            entry.first_port, entry.last_port, own, static_cast<uint16_t>(proxies.size()),
-            context_.shared.random * (broker + 1U));
+        table = std::make_unique<flow::SnatPorts>(entry.first_port, entry.last_port, own,
+                                                  static_cast<uint16_t>(proxies.size()),
+                                                  context_.shared.random * (broker + 1U));
       }
     }
   }
@@ -133,8 +133,8 @@ void Proxy::watch_ends(const wire::Packet& packet, ProxyFlow& f) {
   };
   if ((f.flags & flow::kPeerFin) != 0 && (f.flags & flow::kPeerFinAcked) == 0 &&
       tcp.has(wire::kAck)) {
-    const Seq32 fin_end = f.state == ProxyState::settling ? opening(f).client_fin_end
-                                                          : Seq32(f.client_fin_end);
+    const Seq32 fin_end =
+        f.state == ProxyState::settling ? opening(f).client_fin_end : Seq32(f.client_fin_end);
     if (!tcp.ack().before(fin_end) && tell(ClientFinAcked{worker_of(f)})) {
       f.flags |= flow::kPeerFinAcked;
     }
@@ -154,7 +154,8 @@ ProxyFlow* Proxy::lookup(config::SnatId snat, uint16_t port, const wire::Endpoin
 }
 
 void Proxy::unreachable(ProxyFlow& f, Seq32 seq) {
-  if (f.state == ProxyState::syn_sent && seq == opening(f).iss) failed_try(opening(f), Event::broker_refused);
+  if (f.state == ProxyState::syn_sent && seq == opening(f).iss)
+    failed_try(opening(f), Event::broker_refused);
 }
 
 void Proxy::receive(const ClientFin& message) {
@@ -172,8 +173,8 @@ void Proxy::receive(const ClientMoved& message) {
   flows_[message.proxy_flow].client_mac = message.mac;
 }
 
-// The worker's record is gone. With `reset` both ends are told, with sequence numbers that they must
-// accept.
+// The worker's record is gone. With `reset` both ends are told, with sequence numbers that they
+// must accept.
 void Proxy::receive(const Release& message) {
   ProxyFlow& f = flows_[message.proxy_flow];
   if (f.state == ProxyState::free) return;

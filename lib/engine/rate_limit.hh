@@ -10,7 +10,8 @@ namespace mqlb::engine {
 
 class TokenBucket {
  public:
-  // rate: tokens a second, 0: none at all; the bucket holds a tenth of a second's worth, at least 8.
+  // rate: tokens a second, 0: none at all; the bucket holds a tenth of a second's worth, at
+  // least 8.
   void set_rate(uint32_t rate) {
     rate_ = rate;
     burst_ = rate == 0 ? 0 : std::max<int64_t>(8, rate / 10) * kToken;

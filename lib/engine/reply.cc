@@ -5,8 +5,7 @@ namespace mqlb::engine {
 bool send_segment(CoreContext& context, config::PortId port, const wire::Segment& segment) {
   Frame frame;
   if (!context.output.allocate(frame)) return false;
-  frame.length =
-      static_cast<uint16_t>(wire::build_segment(segment, {frame.data, frame.capacity}));
+  frame.length = static_cast<uint16_t>(wire::build_segment(segment, {frame.data, frame.capacity}));
   if (frame.length == 0) {
     context.output.drop(frame, base::Drop::no_buffer);
     return false;

@@ -16,17 +16,28 @@ namespace {
 
 End end_reason(mqtt::Malformed reason) {
   switch (reason) {
-    case mqtt::Malformed::not_connect: return End::not_connect;
-    case mqtt::Malformed::fixed_header_flags: return End::fixed_header_flags;
-    case mqtt::Malformed::remaining_length: return End::remaining_length;
-    case mqtt::Malformed::protocol_name: return End::protocol_name;
-    case mqtt::Malformed::protocol_version: return End::protocol_version;
-    case mqtt::Malformed::connect_flags: return End::connect_flags;
-    case mqtt::Malformed::properties: return End::properties;
-    case mqtt::Malformed::string_encoding: return End::string_encoding;
-    case mqtt::Malformed::client_id: return End::client_id;
-    case mqtt::Malformed::truncated: return End::field_truncated;
-    case mqtt::Malformed::trailing_bytes: return End::trailing_bytes;
+    case mqtt::Malformed::not_connect:
+      return End::not_connect;
+    case mqtt::Malformed::fixed_header_flags:
+      return End::fixed_header_flags;
+    case mqtt::Malformed::remaining_length:
+      return End::remaining_length;
+    case mqtt::Malformed::protocol_name:
+      return End::protocol_name;
+    case mqtt::Malformed::protocol_version:
+      return End::protocol_version;
+    case mqtt::Malformed::connect_flags:
+      return End::connect_flags;
+    case mqtt::Malformed::properties:
+      return End::properties;
+    case mqtt::Malformed::string_encoding:
+      return End::string_encoding;
+    case mqtt::Malformed::client_id:
+      return End::client_id;
+    case mqtt::Malformed::truncated:
+      return End::field_truncated;
+    case mqtt::Malformed::trailing_bytes:
+      return End::trailing_bytes;
   }
   return End::not_connect;
 }
@@ -59,8 +70,8 @@ bool Worker::is_early(const wire::Packet& packet, uint16_t vip) {
     return cookies_.is_recent(options->timestamps->echo_reply, context_.now);
   }
   return cookies_.is_early({packet.source, tcp.source_port()},
-                           {packet.destination, tcp.destination_port()}, tcp.seq(),
-                           tcp.ack() - 1, context_.now);
+                           {packet.destination, tcp.destination_port()}, tcp.seq(), tcp.ack() - 1,
+                           context_.now);
 }
 
 void Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip) {
@@ -247,8 +258,7 @@ void Worker::hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a
 // True if more bytes are needed. Otherwise the flow has moved on and `a` may be gone.
 bool Worker::read_connect(Accepting& a, base::Bytes bytes) {
   const mqtt::ConnectResult result = mqtt::parse_connect(bytes);
-  const uint32_t most =
-      context_.snapshot->listeners[flows_[a.flow].listener].max_connect_bytes;
+  const uint32_t most = context_.snapshot->listeners[flows_[a.flow].listener].max_connect_bytes;
   if (const auto* malformed = std::get_if<mqtt::Malformed>(&result)) {
     reset_client(a, end_reason(*malformed));
     return false;

@@ -11,7 +11,8 @@ namespace mqlb::engine {
 // Our window scale toward clients. A constant, since a cookie has no room for it; if a broker's
 // differs, windows are shifted. 7 is what Linux brokers choose.
 inline constexpr uint8_t kWindowScale = 7;
-// Holds the first flight of ten full segments (RFC 6928) twice; never scaled (RFC 7323 section 2.2).
+// Holds the first flight of ten full segments (RFC 6928) twice; never scaled (RFC 7323
+// section 2.2).
 inline constexpr uint16_t kSynAckWindow = 29200;
 // Bytes behind the CONNECT that are held with it when it comes in pieces.
 inline constexpr uint32_t kPipelined = 16384;

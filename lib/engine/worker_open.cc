@@ -18,9 +18,9 @@ namespace {
 uint16_t idle_timeout(const config::Settings& settings, uint16_t keep_alive) {
   constexpr int64_t kMargin = 10;
   const int64_t seconds =
-      keep_alive == 0 ? settings.idle_max.count()
-                      : std::max<int64_t>(settings.idle_floor.count(),
-                                          int64_t{keep_alive} * 3 / 2 + kMargin);
+      keep_alive == 0
+          ? settings.idle_max.count()
+          : std::max<int64_t>(settings.idle_floor.count(), int64_t{keep_alive} * 3 / 2 + kMargin);
   const int64_t units = (seconds + flow::kIdleUnit - 1) / flow::kIdleUnit;
   return static_cast<uint16_t>(std::clamp<int64_t>(units, 1, 0xffff));
 }
@@ -176,8 +176,7 @@ void Worker::receive(const Opened& message) {
   if (timestamps) f->flags |= flow::kOldTsecr;
   for (size_t i = 0; i < count; ++i) {
     const wire::ParseRules rules{context_.shared.port_macs[frames[i].port], 0xffff};
-    auto packet =
-        wire::parse_packet(frames[i].bytes(), rules, wire::HardwareChecksum::good);
+    auto packet = wire::parse_packet(frames[i].bytes(), rules, wire::HardwareChecksum::good);
     splice(*packet, frames[i], message.to.flow);
   }
 }
@@ -206,8 +205,7 @@ void Worker::refuse(Accepting& a, End reason) {
 
 void Worker::send_connack(Accepting& a) {
   uint8_t connack[mqtt::kMaxConnack];
-  a.connack_length =
-      static_cast<uint8_t>(mqtt::encode_connack_unavailable(a.version, connack));
+  a.connack_length = static_cast<uint8_t>(mqtt::encode_connack_unavailable(a.version, connack));
   ++a.sent;
   a.deadline = context_.now + kConnackInterval * a.sent;
   a.ack_due = base::Instant{};

@@ -53,8 +53,7 @@ void Worker::process(std::span<wire::Packet> packets, std::span<const Frame> fra
   const uint64_t changes = flows_.changes();
   for (size_t i = 0; i < count; ++i) {
     // An earlier packet of the burst may have added or ended this packet's flow.
-    const FlowIndex index =
-        flows_.changes() == changes ? indices[i] : flows_.lookup(keys[i]);
+    const FlowIndex index = flows_.changes() == changes ? indices[i] : flows_.lookup(keys[i]);
     if (index == flow::kNoFlow) {
       no_flow(packets[i], frames[i], vips[i]);
       continue;
@@ -106,13 +105,13 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
     context_.output.drop(frame, Drop::over_mtu);
     return;
   }
-  const splice::Translation translation{f.seq_delta,    f.ack_delta,
+  const splice::Translation translation{f.seq_delta,       f.ack_delta,
                                         f.timestamp_delta, f.checksum,
-                                        f.window_shift, (f.flags & flow::kStripSack) != 0};
+                                        f.window_shift,    (f.flags & flow::kStripSack) != 0};
   const wire::Endpoint source{snapshot.snats[f.snat].address, f.snat_port};
-  if (!splice::rewrite_segment(packet, translation, splice::Direction::to_broker,
-                               {source, backend.endpoint,
-                                context_.shared.port_macs[backend.port], next_hop})) {
+  if (!splice::rewrite_segment(
+          packet, translation, splice::Direction::to_broker,
+          {source, backend.endpoint, context_.shared.port_macs[backend.port], next_hop})) {
     context_.output.drop(frame, Drop::bad_tcp_header);
     return;
   }

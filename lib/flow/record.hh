@@ -26,8 +26,8 @@ enum class WorkerState : uint8_t {
   await_connect,  // handshake done, CONNECT not complete
   opening,        // a proxy is connecting to a broker
   spliced,
-  closing,        // both FINs acknowledged, or a RST went by: kept for stragglers
-  refusing,       // CONNACK "unavailable" and FIN sent, waiting for the client to acknowledge
+  closing,   // both FINs acknowledged, or a RST went by: kept for stragglers
+  refusing,  // CONNACK "unavailable" and FIN sent, waiting for the client to acknowledge
 };
 
 enum WorkerFlag : uint8_t {
@@ -53,20 +53,20 @@ struct alignas(64) WorkerFlow {
   config::SnatId snat = 0;
   uint16_t snat_port = 0;
   uint16_t client_mac_hash = 0;
-  uint32_t seq_delta = 0;        // client to broker
+  uint32_t seq_delta = 0;  // client to broker
   uint32_t ack_delta = 0;
   uint32_t timestamp_delta = 0;  // added to TSecr
   uint16_t checksum = 0;
   uint16_t generation = 0;
-  uint32_t last_seen = 0;    // seconds
-  base::Seq32 next_seq;      // behind the furthest byte that the client sent
-  base::Seq32 last_ack;      // the furthest that the client acknowledged
+  uint32_t last_seen = 0;  // seconds
+  base::Seq32 next_seq;    // behind the furthest byte that the client sent
+  base::Seq32 last_ack;    // the furthest that the client acknowledged
   union {
-    uint32_t accepting = 0;    // index of the Accepting object, before the splice
+    uint32_t accepting = 0;   // index of the Accepting object, before the splice
     uint32_t broker_fin_end;  // with kBrokerFin
   };
   FlowIndex proxy_flow = kNoFlow;
-  uint16_t idle_timeout = 0;  // units of kIdleUnit seconds
+  uint16_t idle_timeout = 0;   // units of kIdleUnit seconds
   uint8_t to_broker_high = 0;  // bytes sent to and acknowledged by the client, 40 bits each
   uint8_t to_client_high = 0;
   uint32_t to_broker_low = 0;
@@ -80,8 +80,12 @@ struct alignas(64) WorkerFlow {
     to_client_low += n;
     if (to_client_low < n) ++to_client_high;
   }
-  [[nodiscard]] uint64_t to_broker() const { return uint64_t{to_broker_high} << 32 | to_broker_low; }
-  [[nodiscard]] uint64_t to_client() const { return uint64_t{to_client_high} << 32 | to_client_low; }
+  [[nodiscard]] uint64_t to_broker() const {
+    return uint64_t{to_broker_high} << 32 | to_broker_low;
+  }
+  [[nodiscard]] uint64_t to_client() const {
+    return uint64_t{to_client_high} << 32 | to_client_low;
+  }
 };
 inline constexpr uint32_t kIdleUnit = 4;
 static_assert(sizeof(WorkerFlow) == 64);
@@ -115,14 +119,14 @@ struct alignas(64) ProxyFlow {
   uint16_t snat_port = 0;
   config::BackendId backend = 0;
   uint16_t worker_generation = 0;
-  uint32_t seq_delta = 0;        // broker to client
+  uint32_t seq_delta = 0;  // broker to client
   uint32_t ack_delta = 0;
   uint32_t timestamp_delta = 0;  // added to TSval
   uint16_t checksum = 0;
   CoreIndex worker = 0;
   union {
-    uint32_t opening = 0;      // index of the Opening object, before the splice has settled
-    uint32_t client_fin_end;   // with kPeerFin
+    uint32_t opening = 0;     // index of the Opening object, before the splice has settled
+    uint32_t client_fin_end;  // with kPeerFin
   };
   FlowIndex worker_flow = kNoFlow;
 };

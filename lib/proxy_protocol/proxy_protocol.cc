@@ -6,10 +6,9 @@ namespace mqlb::proxy_protocol {
 
 size_t encode_v1(const wire::Endpoint& source, const wire::Endpoint& destination,
                  base::MutableBytes out) {
-  const std::string text = "PROXY TCP4 " + wire::to_string(source.address) + " " +
-                           wire::to_string(destination.address) + " " +
-                           std::to_string(source.port) + " " + std::to_string(destination.port) +
-                           "\r\n";
+  const std::string text =
+      "PROXY TCP4 " + wire::to_string(source.address) + " " + wire::to_string(destination.address) +
+      " " + std::to_string(source.port) + " " + std::to_string(destination.port) + "\r\n";
   base::ByteWriter w(out);
   w.bytes(base::as_bytes(text));
   return w.size();

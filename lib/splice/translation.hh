@@ -1,10 +1,9 @@
 // The splice: what turns a segment of one connection into a segment of the other.
 //
 //   client space                                   broker space
-//   seq  x  ------------------------------------>  x + seq          (seq is 0 unless an ISN clashed)
-//   ack  y  ------------------------------------>  y + ack          (ack = broker's ISN - our ISN)
-//   SACK of broker's bytes                          + ack
-//   TSecr                                           + timestamp
+//   seq  x  ------------------------------------>  x + seq          (seq is 0 unless an ISN
+//   clashed) ack  y  ------------------------------------>  y + ack          (ack = broker's ISN -
+//   our ISN) SACK of broker's bytes                          + ack TSecr + timestamp
 //
 // and back with the same numbers negated. Everything the rewrite changes by a constant changes the
 // TCP checksum by a constant too: 2^32 = 1 (mod 2^16 - 1), so one precomputed 16-bit value covers
@@ -26,9 +25,9 @@ struct Translation {
   uint32_t seq = 0;
   uint32_t ack = 0;
   uint32_t timestamp = 0;
-  uint16_t checksum = 0;     // what addresses, ports, seq and ack together add to the TCP sum
-  int8_t window_shift = 0;   // window << shift; negative: >>
-  bool strip_sack = false;   // the receiver never permitted SACK
+  uint16_t checksum = 0;    // what addresses, ports, seq and ack together add to the TCP sum
+  int8_t window_shift = 0;  // window << shift; negative: >>
+  bool strip_sack = false;  // the receiver never permitted SACK
 };
 
 // The end points that the rewritten segment carries.

@@ -35,9 +35,8 @@ uint32_t scale_bits(const Negotiated& n) {
 
 uint32_t encode_options(const Negotiated& n) {
   const uint32_t scale_and_sack = scale_bits(n) | (n.sack ? 16U : 0U);
-  return scale_and_sack | (n.timestamps ? mss_class(kMssWithTimestamps, n.mss)
-                                        : mss_class(kMssWithout, n.mss))
-                              << 5;
+  return scale_and_sack |
+         (n.timestamps ? mss_class(kMssWithTimestamps, n.mss) : mss_class(kMssWithout, n.mss)) << 5;
 }
 
 Negotiated decode_options(uint32_t bits, bool timestamps) {
@@ -72,8 +71,7 @@ const SynCookies::Key& SynCookies::key_of(uint32_t slot) {
   const uint64_t epoch = slot / kSlotsPerEpoch;
   const size_t i = epoch % 2;
   if (epochs_[i] != epoch + 1) {
-    crypto_kdf_derive_from_key(keys_[i].data(), keys_[i].size(), epoch, "mqlb-syn",
-                               secret_.data());
+    crypto_kdf_derive_from_key(keys_[i].data(), keys_[i].size(), epoch, "mqlb-syn", secret_.data());
     epochs_[i] = epoch + 1;
   }
   return keys_[i];
@@ -109,13 +107,12 @@ uint32_t SynCookies::short_tag(const wire::Endpoint& client, const wire::Endpoin
 }
 
 Cookie SynCookies::make(const wire::Endpoint& client, const wire::Endpoint& listener,
-                        base::Seq32 client_isn, const Negotiated& negotiated,
-                        base::Instant now) {
+                        base::Seq32 client_isn, const Negotiated& negotiated, base::Instant now) {
   const uint32_t options = encode_options(negotiated);
   Cookie cookie;
   if (!negotiated.timestamps) {
-    cookie.iss = base::Seq32(
-        short_tag(client, listener, client_isn, slot_of(now), options) << 8 | options);
+    cookie.iss =
+        base::Seq32(short_tag(client, listener, client_isn, slot_of(now), options) << 8 | options);
     return cookie;
   }
   cookie.iss = base::Seq32(static_cast<uint32_t>(
@@ -128,17 +125,16 @@ Cookie SynCookies::make(const wire::Endpoint& client, const wire::Endpoint& list
 }
 
 std::optional<Negotiated> SynCookies::check(const wire::Endpoint& client,
-                                            const wire::Endpoint& listener,
-                                            base::Seq32 client_isn, base::Seq32 iss,
-                                            std::optional<uint32_t> tsecr, base::Instant now) {
+                                            const wire::Endpoint& listener, base::Seq32 client_isn,
+                                            base::Seq32 iss, std::optional<uint32_t> tsecr,
+                                            base::Instant now) {
   if (tsecr && !is_recent(*tsecr, now)) return std::nullopt;
   const uint32_t options = tsecr ? *tsecr & kTimestampOptionMask : iss.raw() & 0xff;
   const uint32_t slot = slot_of(now);
   for (const uint32_t s : {slot, slot - 1}) {
-    const bool ours =
-        tsecr ? static_cast<uint32_t>(mac(client, listener, client_isn, s,
-                                          options | kWithTimestamps)) == iss.raw()
-              : short_tag(client, listener, client_isn, s, options) == iss.raw() >> 8;
+    const bool ours = tsecr ? static_cast<uint32_t>(mac(client, listener, client_isn, s,
+                                                        options | kWithTimestamps)) == iss.raw()
+                            : short_tag(client, listener, client_isn, s, options) == iss.raw() >> 8;
     if (ours) return decode_options(options, tsecr.has_value());
   }
   return std::nullopt;

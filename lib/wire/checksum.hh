@@ -58,8 +58,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "sum_bytes() assumes li
 // The field after the covered words grew by `difference` (a ones' complement sum, modulo 65535):
 // RFC 1624, equation 3.
 [[nodiscard]] inline uint16_t update_checksum(uint16_t field, uint64_t difference) {
-  return static_cast<uint16_t>(
-      ~fold(uint64_t{static_cast<uint16_t>(~field)} + fold(difference)));
+  return static_cast<uint16_t>(~fold(uint64_t{static_cast<uint16_t>(~field)} + fold(difference)));
 }
 
 // The ones' complement difference b - a of two 32-bit or 16-bit fields, as a sum to add.

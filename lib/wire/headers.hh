@@ -1,6 +1,7 @@
 // Header layouts: offsets, constants and accessors over bytes whose length was checked before.
 //
-// Each view is a pointer into a frame and owns nothing. parse_packet() (packet.hh) makes the checks.
+// Each view is a pointer into a frame and owns nothing. parse_packet() (packet.hh) makes the
+// checks.
 #pragma once
 
 #include <cstdint>

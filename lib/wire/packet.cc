@@ -21,16 +21,14 @@ tl::expected<Packet, Drop> parse_tcp(Packet packet, HardwareChecksum checksum) {
   if (packet.transport_length < kTcpHeader) return tl::unexpected(Drop::truncated_frame);
   const TcpView tcp = packet.tcp();
   packet.tcp_header_length = tcp.header_length();
-  if (packet.tcp_header_length < kTcpHeader ||
-      packet.tcp_header_length > packet.transport_length) {
+  if (packet.tcp_header_length < kTcpHeader || packet.tcp_header_length > packet.transport_length) {
     return tl::unexpected(Drop::bad_tcp_header);
   }
-  packet.payload_length =
-      static_cast<uint16_t>(packet.transport_length - packet.tcp_header_length);
+  packet.payload_length = static_cast<uint16_t>(packet.transport_length - packet.tcp_header_length);
   if (checksum == HardwareChecksum::unknown) {
-    const uint64_t sum = pseudo_header_v4(packet.ipv4().addresses(), kProtocolTcp,
-                                          packet.transport_length) +
-                         sum_bytes({packet.transport, packet.transport_length});
+    const uint64_t sum =
+        pseudo_header_v4(packet.ipv4().addresses(), kProtocolTcp, packet.transport_length) +
+        sum_bytes({packet.transport, packet.transport_length});
     if (fold(sum) != 0xffff) return tl::unexpected(Drop::bad_tcp_checksum);
   }
   if (tcp.source_port() == 0 || tcp.destination_port() == 0) {
@@ -55,8 +53,8 @@ tl::expected<Packet, Drop> parse_ipv4(Packet packet, size_t available, const Par
   if (available < kIpv4Header) return tl::unexpected(Drop::truncated_frame);
   const Ipv4View ip = packet.ipv4();
   if (ip.version_and_length() != kVersion4NoOptions) {
-    const bool options = ip.version_and_length() > kVersion4NoOptions &&
-                         (ip.version_and_length() >> 4) == 4;
+    const bool options =
+        ip.version_and_length() > kVersion4NoOptions && (ip.version_and_length() >> 4) == 4;
     return tl::unexpected(options ? Drop::ip_options : Drop::bad_ip_header);
   }
   const uint16_t total = ip.total_length();

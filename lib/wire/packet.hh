@@ -25,10 +25,10 @@ enum class PacketKind : uint8_t { arp, tcp, icmp };
 // Views into a frame, all lengths checked. Padding behind the IP packet is not part of it.
 struct Packet {
   PacketKind kind = PacketKind::tcp;
-  uint8_t* frame = nullptr;  // Ethernet header
-  uint8_t* network = nullptr;    // IP header, or the ARP packet
-  uint8_t* transport = nullptr;  // TCP or ICMP header
-  uint16_t frame_length = 0;     // without padding
+  uint8_t* frame = nullptr;       // Ethernet header
+  uint8_t* network = nullptr;     // IP header, or the ARP packet
+  uint8_t* transport = nullptr;   // TCP or ICMP header
+  uint16_t frame_length = 0;      // without padding
   uint16_t transport_length = 0;  // TCP or ICMP header and all that follows
   uint16_t payload_length = 0;    // TCP
   uint8_t tcp_header_length = 0;

@@ -164,7 +164,7 @@ const Conduct kConducts[] = {
     {"client half-closes", {}, Ending::half_close, Why::normal, Why::normal, 0},
     {"client resets", {}, Ending::reset, Why::aborted, Why::reset, 0},
     {"client resets early", {}, Ending::reset_early, Why::aborted, Why::reset, 0},
-    {"client vanishes", {}, Ending::vanish, Why::vanished, Why::aborted, 0},
+    {"client vanishes", {}, Ending::vanish, Why::vanished, Why::timeout, 0},
     {"refuses", on_syn(Act::refuse), Ending::end, Why::refused, Why::none, -1},
     {"is silent", on_syn(Act::drop), Ending::end, Why::timeout, Why::none, -1},
     {"challenges", on_syn(Act::challenge), Ending::end, Why::normal, Why::normal, 0},
@@ -260,6 +260,59 @@ void test_address_reuse_in_time_wait(void**) {
   assert_int_equal(count_complete(*net), 3);
 }
 
+// Answers every connection itself, as a device does that has no broker to offer.
+class Refusal final : public App {
+ public:
+  explicit Refusal(Buffer answer) : answer_(std::move(answer)) {}
+  void on_readable(TcpEndpoint& tcp, Instant now) override {
+    tcp.write(answer_, now);
+    tcp.close(now);
+  }
+
+ private:
+  Buffer answer_;
+};
+
+struct RefusalRow {
+  const char* name;
+  Level level;
+  Buffer answer;
+  uint64_t may_acknowledge;
+  int connack;
+  bool untrue;  // violations expected: ACKs of what no broker has
+  size_t data;  // and bytes that no broker wrote
+};
+
+void test_answers_of_the_device_itself(void**) {
+  const RefusalRow rows[] = {
+      {"3.1.1", 4, {0x20, 2, 0, 3}, 100, 3, false, 0},
+      {"5.0", 5, {0x20, 3, 0, 0x88, 0}, 100, 0x88, false, 0},
+      {"wrong version", 5, {0x20, 2, 0, 3}, 100, -1, false, 1},
+      {"trailing byte", 4, {0x20, 2, 0, 3, 0}, 100, -1, false, 1},
+      {"must not acknowledge", 4, {0x20, 2, 0, 3}, 0, 3, true, 0},
+  };
+  for (const RefusalRow& row : rows) {
+    print_message("%s\n", row.name);
+    auto net = std::make_unique<Net>(8, std::make_unique<WireDut>(), LinkConfig{}, LinkConfig{});
+    net->world.rules().device_may_acknowledge = row.may_acknowledge;
+    net->brokers.listen(kBrokerEndpoint, [&](const Segment&) {
+      return SynVerdict{.app = std::make_unique<Refusal>(row.answer)};
+    });
+    ClientPlan plan = net->plan(0);
+    plan.connect.level = row.level;
+    const auto c = open_client(net->clients, net->ledger, plan);
+    assert_true(net->world.run());
+    assert_int_equal(c->client_outcome.connack, row.connack);
+    assert_int_equal(c->client_outcome.reason, CloseReason::normal);
+    assert_false(c->client_outcome.succeeded);
+    assert_true(c->client_outcome.device_bytes == row.answer);
+    const Violations& v = net->world.violations();
+    assert_int_equal(v.count(Fault::data), row.data);
+    assert_int_equal(v.count(Fault::ack_untrue) > 0, row.untrue);
+    assert_int_equal(v.total(), row.data + v.count(Fault::ack_untrue));
+  }
+}
+
 }  // namespace
 }  // namespace mqlb::sim
 
@@ -272,6 +325,7 @@ int main() {
       cmocka_unit_test(test_broker_conducts),
       cmocka_unit_test(test_slow_readers),
       cmocka_unit_test(test_address_reuse_in_time_wait),
+      cmocka_unit_test(test_answers_of_the_device_itself),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -84,6 +84,7 @@ void test_quarantine(void**) {
   assert_int_equal(*ports.take(3, 50 + kQuarantine, kQuarantine), 10);
   // The clock of seconds wraps after 136 years, and nothing breaks then.
   ports.give_back(10, Seq32(1), 0xfffffff0);
+  assert_false(ports.take(4, 0xfffffff5, kQuarantine).has_value());
   assert_false(ports.take(4, 5, kQuarantine).has_value());
   assert_true(ports.take(4, kQuarantine, kQuarantine).has_value());
   // None at all is a quarantine too.

@@ -195,9 +195,10 @@ void BrokerSession::send_bulk(TcpEndpoint& tcp, Instant now) {
 }
 
 void BrokerSession::answer(TcpEndpoint& tcp, const Buffer& packet, Instant now) {
-  if (plan_.conduct != BrokerConduct::mute) {
-    tcp.write(packet, now, TcpEndpoint::Boundary::yes);
-  }
+  if (plan_.conduct == BrokerConduct::mute) return;
+  // Under Nagle's rule small segments of their own would take a round trip each.
+  const bool joined = tcp.options().nagle;
+  tcp.write(packet, now, joined ? TcpEndpoint::Boundary::no : TcpEndpoint::Boundary::yes);
 }
 
 void BrokerSession::on_end(TcpEndpoint& tcp, Instant now) {
@@ -207,6 +208,10 @@ void BrokerSession::on_end(TcpEndpoint& tcp, Instant now) {
 
 void BrokerSession::on_alarm(TcpEndpoint& tcp, Instant now) {
   if (tcp.phase() == Phase::time_wait) return;
+  if (!tcp.all_acknowledged()) {  // TCP's own timeout decides while something is on its way
+    set_alarm(now + plan_.idle_limit);
+    return;
+  }
   ++broker_.counters().idle_resets;
   tcp.abort(now);
 }

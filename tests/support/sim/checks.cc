@@ -25,8 +25,8 @@ int64_t seq_offset(base::Seq32 seq, const CheckState& state) {
 
 }  // namespace
 
-int64_t SegmentChecks::Floor::note(int64_t value, Instant now, Duration max_reorder) {
-  while (!rises.empty() && rises.front().first + max_reorder <= now) {
+int64_t SegmentChecks::Floor::note(int64_t value, Instant now, Duration age) {
+  while (!rises.empty() && rises.front().first + age <= now) {
     floor = rises.front().second;
     has_floor = true;
     rises.pop_front();
@@ -51,6 +51,10 @@ void SegmentChecks::complain(Fault kind, Instant now, const Segment& s, const st
 
 void SegmentChecks::note_sent(uint32_t tsval) {
   if (sent_tsvals_.empty() || sent_tsvals_.back() != tsval) sent_tsvals_.push_back(tsval);
+}
+
+void SegmentChecks::note_syn(const Segment& syn, Instant now) {
+  if (syn.timestamps) tsval_floor_.note(syn.timestamps->value, now, rules_.max_reorder);
 }
 
 void SegmentChecks::check(const Segment& s, const CheckState& state, Instant now) {
@@ -117,7 +121,9 @@ void SegmentChecks::check_ack(const Segment& s, const CheckState& state, Instant
   if (back > 0 && !comes_again(s, state)) {
     complain(Fault::ack_regressed, now, s, "ACK goes back by " + std::to_string(back));
   }
-  if (truth_) check_ack_truth(s, state, static_cast<uint64_t>(ack), now);
+  if (!truth_) return;
+  check_ack_truth(s, state, static_cast<uint64_t>(ack), now);
+  check_staleness(s, state, static_cast<uint64_t>(ack), now);
 }
 
 void SegmentChecks::check_ack_truth(const Segment& s, const CheckState& state, uint64_t ack,
@@ -130,6 +136,29 @@ void SegmentChecks::check_ack_truth(const Segment& s, const CheckState& state, u
     complain(Fault::ack_untrue, now, s, "acknowledges what the peer has not received");
   } else if (ack > state.written && there != nullptr && !there->fin_reached()) {
     complain(Fault::ack_untrue, now, s, "acknowledges a FIN that the peer has not received");
+  }
+}
+
+// What the peer knew when the oldest segment that may still be on its way was sent.
+void SegmentChecks::check_staleness(const Segment& s, const CheckState& state, uint64_t ack,
+                                    Instant now) {
+  const ReceiveQueue* there = truth_->received.get();
+  if (there == nullptr || there->next() < truth_->received_begins) return;
+  const auto known = static_cast<int64_t>(there->next() - truth_->received_begins);
+  true_ack_floor_.note(known, now, rules_.max_transit);
+  const auto acknowledged = static_cast<int64_t>(ack);
+  if (true_ack_floor_.has_floor && acknowledged < true_ack_floor_.floor) {
+    complain(Fault::ack_stale, now, s,
+             "does not acknowledge " + std::to_string(true_ack_floor_.floor - acknowledged) +
+                 " bytes that the peer received long before");
+  }
+  const auto edge = static_cast<int64_t>(there->right_edge() - truth_->received_begins);
+  true_window_floor_.note(edge, now, rules_.max_transit);
+  const int64_t rounding = there->window_unit() + (int64_t{1} << state.snd_shift);
+  const int64_t right = acknowledged + (int64_t{s.window} << state.snd_shift) + rounding;
+  const bool full = s.window == 0xffff;  // more cannot be said
+  if (!full && true_window_floor_.has_floor && right < true_window_floor_.floor) {
+    complain(Fault::window, now, s, "window far smaller than the peer's");
   }
 }
 

@@ -22,6 +22,9 @@ struct CheckRules {
   // By how much a frame may overtake another between two hosts: the jitter of the links on the
   // way and of the device between them. World fills it from its links.
   Duration max_reorder{0};
+  // How long a frame may take between two hosts: delays of the links and of the device. World
+  // fills in the links' part and adds some for the device.
+  Duration max_transit{0};
   // TSecr must be a TSval that was sent, not only lie between the first and the last.
   bool exact_echo = false;
   // DSACK (RFC 2883): a first block at or below the cumulative ACK is right.
@@ -71,6 +74,8 @@ class SegmentChecks {
   [[nodiscard]] const PeerTruth* truth() const { return truth_.get(); }
   // This end sent a segment with this TSval.
   void note_sent(uint32_t tsval);
+  // The SYN that opened this end.
+  void note_syn(const Segment& syn, Instant now);
   void check(const Segment& segment, const CheckState& state, Instant now);
   // Again when bytes become readable: by then the truth may be known that was not at arrival.
   void check_data(uint64_t offset, base::Bytes bytes, Instant now);
@@ -95,12 +100,13 @@ class SegmentChecks {
     std::deque<std::pair<Instant, int64_t>> rises{};
 
     // Returns by how much the value is below the floor.
-    int64_t note(int64_t value, Instant now, Duration max_reorder);
+    int64_t note(int64_t value, Instant now, Duration age);
   };
 
   void check_options(const Segment& s, const CheckState& state, Instant now);
   void check_ack(const Segment& s, const CheckState& state, Instant now);
   void check_ack_truth(const Segment& s, const CheckState& state, uint64_t ack, Instant now);
+  void check_staleness(const Segment& s, const CheckState& state, uint64_t ack, Instant now);
   void check_sack(const Segment& s, const CheckState& state, Instant now);
   [[nodiscard]] bool comes_again(const Segment& s, const CheckState& state) const;
   void check_timestamps(const Segment& s, const CheckState& state, Instant now);
@@ -116,6 +122,8 @@ class SegmentChecks {
   std::vector<uint32_t> sent_tsvals_;
   Floor ack_floor_;
   Floor tsval_floor_;
+  Floor true_ack_floor_;     // what the peer had received, and so must have been told of
+  Floor true_window_floor_;  // how far the peer allows
   uint64_t worst_ack_regress_ = 0;
   int64_t furthest_ = 0;  // sequence offset behind the furthest segment so far
   unsigned idle_acks_ = 0;

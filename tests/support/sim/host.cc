@@ -117,6 +117,13 @@ void Host::receive_segment(const Segment& s, Instant now) {
 
 void Host::receive_syn(const Segment& syn, const Listener& listener, Instant now) {
   const FourTuple key{syn.destination, syn.source};
+  const auto before = accepted_.find(key);
+  const bool old = before != accepted_.end() && before->second.seq == syn.seq &&
+                   now <= before->second.at + world_.rules().max_reorder;
+  if (old) {
+    ++counters_.old_syns;
+    return;
+  }
   SynVerdict verdict = listener(syn);
   switch (verdict.action) {
     case SynVerdict::Action::drop:
@@ -151,6 +158,7 @@ void Host::receive_syn(const Segment& syn, const Listener& listener, Instant now
 void Host::accept(const Segment& syn, SynVerdict verdict, Instant now) {
   ++counters_.accepts;
   const FourTuple key{syn.destination, syn.source};
+  accepted_[key] = {syn.seq, now};
   Connection& c = add_connection(key, verdict.options, std::move(verdict.app));
   c.endpoint->accept(syn, now);
   settle(key, c, now);

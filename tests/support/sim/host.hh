@@ -56,7 +56,8 @@ struct HostCounters {
   uint64_t connects = 0;
   uint64_t accepts = 0;
   uint64_t refused_syns = 0;
-  uint64_t strays = 0;  // segments of no connection, answered with RST
+  uint64_t old_syns = 0;  // duplicates from a link, ignored
+  uint64_t strays = 0;    // segments of no connection, answered with RST
   uint64_t stray_resets = 0;
   uint64_t challenges = 0;
   uint64_t challenge_resets = 0;  // the RST that a challenge asks for
@@ -147,6 +148,12 @@ class Host final : public SegmentSink {
   uint16_t ip_id_ = 0;
   std::unordered_map<FourTuple, Connection, HashFourTuple> connections_;
   std::unordered_map<FourTuple, base::Seq32, HashFourTuple> challenged_;  // the ACK we claimed
+  // SYNs accepted: a duplicate that comes when the connection is over opens no other.
+  struct AcceptedSyn {
+    base::Seq32 seq;
+    Instant at;
+  };
+  std::unordered_map<FourTuple, AcceptedSyn, HashFourTuple> accepted_;
   std::unordered_set<FourTuple, HashFourTuple> opening_;  // a delayed SYN-ACK is on its way
   std::unordered_set<FourTuple, HashFourTuple> silent_;   // of connections that vanished
   std::unordered_map<wire::Endpoint, Listener, HashEndpoint> listeners_;

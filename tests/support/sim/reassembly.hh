@@ -26,12 +26,15 @@ class ReceiveQueue {
   void raise_right_edge(uint64_t offset) {
     if (offset > right_edge_) right_edge_ = offset;
   }
+  // What the window field counts in, for those who judge its rounding.
+  void set_window_unit(uint32_t bytes) { window_unit_ = bytes; }
   // Appends at most `most` readable bytes to `out`.
   void read(size_t most, std::vector<uint8_t>& out);
 
   [[nodiscard]] uint64_t next() const { return next_; }
   [[nodiscard]] size_t readable() const { return ready_.size() - read_; }
   [[nodiscard]] uint64_t right_edge() const { return right_edge_; }
+  [[nodiscard]] uint32_t window_unit() const { return window_unit_; }
   [[nodiscard]] bool fin_reached() const { return fin_ && *fin_ <= next_; }
   // Has every byte of [from, to) arrived?
   [[nodiscard]] bool has(uint64_t from, uint64_t to) const;
@@ -42,6 +45,7 @@ class ReceiveQueue {
   size_t read_ = 0;
   uint64_t next_ = 0;
   uint64_t right_edge_ = 0;
+  uint32_t window_unit_ = 1;
   std::optional<uint64_t> fin_;
   std::map<uint64_t, std::vector<uint8_t>> pieces_;
   IntervalSet early_;

@@ -46,6 +46,7 @@ void TcpEndpoint::accept(const Segment& syn, Instant now) {
   passive_ = true;
   phase_ = Phase::syn_received;
   negotiate(syn);
+  checks_.note_syn(syn, now);
   send_syn(now);
 }
 
@@ -61,6 +62,7 @@ void TcpEndpoint::negotiate(const Segment& syn) {
   } else {
     options_.window_scale.reset();
   }
+  queue_->set_window_unit(1U << rcv_shift_);
   options_.timestamps = timestamps_;
   options_.sack = sack_;
   if (timestamps_) ts_recent_ = syn.timestamps->value;

@@ -11,7 +11,7 @@ constexpr size_t kTimestampBytes = 12;
 }  // namespace
 
 void TcpEndpoint::output(Instant now) {
-  if (phase_ != Phase::open && phase_ != Phase::time_wait) return;
+  if (phase_ == Phase::syn_sent || phase_ == Phase::closed) return;
   if (phase_ == Phase::open) {
     send_holes(now);
     send_new(now);
@@ -21,7 +21,8 @@ void TcpEndpoint::output(Instant now) {
   const uint64_t reach = std::min<uint64_t>(room, uint64_t{65535} << rcv_shift_);
   const uint64_t edge = queue_->next() + reach;
   const uint64_t worth = std::min<uint64_t>(options_.receive_buffer / 2, 2U * options_.mss);
-  if (!fin_received_ && edge >= queue_->right_edge() + worth) ack_now_ = true;
+  if (phase_ == Phase::open && !fin_received_ && edge >= queue_->right_edge() + worth)
+    ack_now_ = true;
   if (ack_now_) send_ack(now);
   if (phase_ == Phase::open) arm_timers(now);
 }

@@ -29,13 +29,14 @@ enum class Fault : uint8_t {
   ack_unsent,           // acknowledges what this end never sent
   ack_regressed,        // goes back further than reordering explains, or before the stream's start
   ack_untrue,           // acknowledges what the real peer has not received
+  ack_stale,            // does not acknowledge what the peer received long ago
   sack_range,           // block outside (ack, snd_nxt], empty or inside out
   sack_untrue,          // block over what the real peer has not received
   timestamp_echo,       // TSecr that this end never sent
   timestamp_regressed,  // TSval going back further than reordering explains
   option_unexpected,    // option that was not negotiated, or not for this kind of segment
   option_missing,       // timestamps negotiated but absent (RFC 7323 section 3.2)
-  window,               // more than the real peer can mean
+  window,               // more than the real peer can mean, or far less than it does
   sequence,             // before the peer's first byte or beyond what was ever allowed to it
   data,                 // bytes, or the end of the stream, differ from what the peer wrote
   proxy_header,         // missing, in pieces, or with other addresses than the client's

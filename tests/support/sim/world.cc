@@ -25,18 +25,25 @@ Host& World::add_host(unsigned port, const HostConfig& config, const LinkConfig&
   auto host = std::make_unique<Host>(*this, config, random_.fork());
   attachments_.push_back(std::make_unique<Attachment>(Attachment{
       port, std::move(host), Link(to_dut, random_.fork()), Link(from_dut, random_.fork())}));
-  widen_reorder();
+  widen_rules();
   return *attachments_.back()->host;
 }
 
-void World::widen_reorder() {
-  Duration most_to{0};
-  Duration most_from{0};
+void World::widen_rules() {
+  LinkConfig to{.delay = Duration{0}};
+  LinkConfig from{.delay = Duration{0}};
+  const auto widen = [](LinkConfig& most, const LinkConfig& link) {
+    most.delay = std::max(most.delay, link.delay);
+    most.jitter = std::max(most.jitter, link.jitter);
+  };
   for (const auto& a : attachments_) {
-    most_to = std::max(most_to, a->to_dut.config().jitter);
-    most_from = std::max(most_from, a->from_dut.config().jitter);
+    widen(to, a->to_dut.config());
+    widen(from, a->from_dut.config());
   }
-  rules_.max_reorder = std::max(rules_.max_reorder, most_to + most_from);
+  const Duration reorder = to.jitter + from.jitter;
+  const Duration transit = reorder + to.delay + from.delay + config_.device_delay;
+  rules_.max_reorder = std::max(rules_.max_reorder, reorder);
+  rules_.max_transit = std::max(rules_.max_transit, transit);
 }
 
 World::Attachment& World::attachment(const Host& host) const {
@@ -49,7 +56,7 @@ void World::set_links(const Host& host, const LinkConfig& to_dut, const LinkConf
   Attachment& a = attachment(host);
   a.to_dut.set_config(to_dut);
   a.from_dut.set_config(from_dut);
-  widen_reorder();
+  widen_rules();
 }
 
 const LinkCounters& World::to_dut_counters(const Host& host) const {
@@ -88,6 +95,7 @@ bool World::run(Duration limit) {
   const Instant end = now_ + limit;
   while (true) {
     if (idle()) return true;
+    if (violations_.count(Fault::storm) >= config_.max_storms) return false;
     const Instant next = events_.empty() ? next_tick_ : events_.front().at;
     if (std::min(next, next_tick_) > end) {
       now_ = end;

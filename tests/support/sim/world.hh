@@ -6,6 +6,16 @@
 // Everything is decided by the seed: two runs of one test are the same to the byte. Not thread
 // safe. Frames that a host sends go to the device only; frames that the device sends go to the
 // host of the destination MAC on that port, or to all for a group address.
+//
+//   MyDut dut;                                            // a Dut
+//   World world({.seed = 7}, dut);
+//   Host& clients = world.add_host(0, {...}, link, link); // addresses, MAC
+//   Host& brokers = world.add_host(1, {...}, link, link);
+//   Ledger ledger;
+//   Broker broker(brokers, ledger, {.name = "b1", .address = ..., .proxy = ProxyExpectation::v2});
+//   auto conversation = open_client(clients, ledger, plan);
+//   world.run();
+//   // then: world.violations().total(), conversation->complete(), world.dut_counters()
 #pragma once
 
 #include <cstdint>
@@ -29,9 +39,13 @@ struct HostConfig;
 struct WorldConfig {
   uint64_t seed = 1;
   Duration tick{1'000};
+  // How long the device may keep a segment that it passes on.
+  Duration device_delay{5'000};
   // More frames than these from the device in answer to one frame, or at one tick, are a storm.
   uint64_t max_frames_per_event = 16;
   uint64_t max_frames_per_tick = 100'000;
+  // run() gives up after so many storms: they feed each other.
+  size_t max_storms = 1'000;
 };
 
 struct DutCounters {
@@ -53,7 +67,7 @@ class World final : public FrameSink {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  // The world owns the host. rules().max_reorder grows with the links' jitter.
+  // The world owns the host. Its links widen max_reorder and max_transit of rules().
   Host& add_host(unsigned port, const HostConfig& config, const LinkConfig& to_dut,
                  const LinkConfig& from_dut);
   // Changes a host's links from now on.
@@ -70,7 +84,7 @@ class World final : public FrameSink {
   void maybe_at(Instant when, std::function<void()> action);
   void after(Duration delay, std::function<void()> action) { at(now_ + delay, std::move(action)); }
   // Runs until nothing is left to do (no frame on its way, no connection open, the device not
-  // busy) or the time is over. True if nothing is left.
+  // busy), the time is over, or storms rage. True if nothing is left.
   bool run(Duration limit = Duration{3'600'000'000});
 
   [[nodiscard]] Instant now() const { return now_; }
@@ -105,7 +119,7 @@ class World final : public FrameSink {
   [[nodiscard]] bool idle() const;
   void run_event();
   void into_dut(unsigned port, base::Bytes frame);
-  void widen_reorder();
+  void widen_rules();
   [[nodiscard]] Attachment& attachment(const Host& host) const;
   void out_of_dut(Attachment& to, base::Bytes frame);
   void tick();

@@ -1,0 +1,197 @@
+// From the SYN-ACK to a settled connection: the PROXY header and the client's owned bytes are
+// delivered, and nothing of that shows on the client's side.
+#include <algorithm>
+
+#include "lib/engine/proxy.hh"
+#include "lib/engine/reply.hh"
+#include "lib/engine/worker_limits.hh"
+
+namespace mqlb::engine {
+
+using base::Drop;
+using base::Event;
+using base::Seq32;
+using flow::ProxyFlow;
+using flow::ProxyState;
+
+namespace {
+
+constexpr uint8_t kDataTries = 7;  // 200 ms doubled: about 25 s
+
+}  // namespace
+
+uint32_t Proxy::owned_length(const Opening& o) const {
+  const size_t bytes = o.held ? o.held->contiguous().size() : 0;
+  return o.header_length + static_cast<uint32_t>(bytes);
+}
+
+Seq32 Proxy::owned_end(const Opening& o) const { return o.iss + 1U + owned_length(o); }
+
+// Sends what is ours, from snd_nxt on, as far as the broker's window and ours allow. The header
+// goes alone and whole in one segment.
+void Proxy::send_owned(Opening& o) {
+  const Seq32 data_begin = o.iss + 1U + o.header_length;
+  const uint32_t timestamps = o.request.negotiated.timestamps ? 12 : 0;
+  const config::Snapshot& snapshot = *context_.snapshot;
+  const config::PortId port = snapshot.backends[flows_[o.flow].backend].port;
+  const uint32_t headers = wire::kIpv4Header + wire::kTcpHeader;
+  const uint32_t mss =
+      std::min<uint32_t>(o.broker_mss, snapshot.ports[port].mtu - headers) - timestamps;
+  const uint32_t window = std::min(o.send_window, o.congestion_window);
+  wire::Segment segment = segment_to_broker(o);
+  segment.flags = wire::kAck | wire::kPsh;
+  while (o.snd_nxt.before(owned_end(o))) {
+    const auto in_flight = static_cast<uint32_t>(o.snd_nxt - o.snd_una);
+    segment.seq = o.snd_nxt;
+    if (o.snd_nxt.before(data_begin)) {
+      o.snd_nxt = o.iss + 1U;  // from its beginning: it is never cut
+      segment.seq = o.snd_nxt;
+      segment.payload = base::Bytes(o.header).first(o.header_length);
+    } else {
+      if (in_flight >= window) return;
+      const base::Bytes data = o.held->contiguous();
+      const auto from = static_cast<size_t>(o.snd_nxt - data_begin);
+      const size_t size = std::min<size_t>({data.size() - from, mss, size_t{window} - in_flight});
+      segment.payload = data.subspan(from, size);
+    }
+    send_to_broker(o, segment);
+    o.snd_nxt += static_cast<uint32_t>(segment.payload.size());
+  }
+}
+
+void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o) {
+  const wire::TcpView tcp = packet.tcp();
+  if (tcp.has(wire::kSyn)) {
+    // The broker repeats its SYN-ACK: what we sent was lost.
+    context_.output.drop(frame, Drop::handshake_consumed);
+    retransmit(o);
+    return;
+  }
+  const FlowIndex index = o.flow;
+  if (tcp.has(wire::kAck)) {
+    const Seq32 ack = tcp.ack();
+    o.send_window = uint32_t{tcp.window()} << o.broker_scale;
+    const bool acceptable = !ack.before(o.snd_una);
+    if (acceptable && ack.after(o.snd_una)) {
+      o.congestion_window += static_cast<uint32_t>(ack - o.snd_una);
+      o.snd_una = ack;
+      if (o.snd_nxt.before(ack)) o.snd_nxt = ack;
+      o.repeats = 0;
+    }
+  }
+  const bool passes =
+      guard_ack(packet, o.request.first_byte + o.request.acked, flows_[index].ack_delta);
+  if (!o.snd_una.before(owned_end(o))) {
+    settled(o);
+  } else {
+    send_owned(o);
+    if (o.repeats == 0) timers_.arm(o, context_.now + o.retransmit);
+  }
+  if (passes) {
+    splice(packet, frame, index);
+  } else {
+    context_.output.drop(frame, Drop::absorbed_ack);
+  }
+}
+
+// The client knows nothing of the PROXY header, and saw our acknowledgement of its owned bytes, up
+// to `known` (client space). An ACK up to there says nothing new to it, and one below looks like an
+// attack or a duplicate (RFC 5961 section 5): absorbed, or raised if the segment carries something.
+// False: absorb it.
+bool Proxy::guard_ack(wire::Packet& packet, Seq32 known, uint32_t ack_delta) {
+  wire::TcpView tcp = packet.tcp();
+  if (!tcp.has(wire::kAck)) return true;
+  const Seq32 ack = tcp.ack() + ack_delta;
+  if (ack.after(known)) return true;
+  if (packet.segment_length() == 0 && !tcp.has(wire::kRst)) return false;
+  if (ack.before(known)) splice::replace_ack(tcp, known - ack_delta);
+  return true;
+}
+
+// The same for a settled flow, where only an ACK that was overtaken can be so old. False: absorb
+// it.
+bool Proxy::late_ack(wire::Packet& packet, FlowIndex index) {
+  constexpr int32_t kLongPast = 1 << 20;
+  ProxyFlow& f = flows_[index];
+  const Seq32 known = flows_.known_ack(index);
+  const int32_t beyond = packet.tcp().ack() + f.ack_delta - known;
+  if (packet.tcp().has(wire::kAck) && beyond > kLongPast) {
+    f.flags &= static_cast<uint8_t>(~flow::kGuard);
+  }
+  return beyond == 0 || guard_ack(packet, known, f.ack_delta);
+}
+
+void Proxy::settled(Opening& o) {
+  timers_.stop(o);
+  ProxyFlow& f = flows_[o.flow];
+  f.state = ProxyState::spliced;
+  const uint32_t slot = f.opening;
+  f.client_fin_end = o.client_fin_end.raw();
+  f.flags |= flow::kGuard;
+  flows_.known_ack(o.flow) = o.request.first_byte + o.request.acked;
+  opening_.give_back(slot);
+}
+
+void Proxy::on_timer(Opening& o) {
+  if (flows_[o.flow].state == ProxyState::syn_sent) {
+    if (context_.now >= o.try_ends) {
+      failed_try(o, Event::broker_unanswered);
+      return;
+    }
+    wire::MacAddress mac;
+    const config::BackendEntry& backend = context_.snapshot->backends[flows_[o.flow].backend];
+    if (o.sent_at != base::Instant{} && context_.shared.neighbours.lookup(backend.next_hop, mac)) {
+      ++o.repeats;
+    }
+    send_syn(o);
+    return;
+  }
+  if (++o.repeats > kDataTries) {
+    abandon(o);
+    return;
+  }
+  o.retransmit = o.retransmit * 2;
+  o.congestion_window = o.broker_mss;
+  retransmit(o);
+  timers_.arm(o, context_.now + o.retransmit);
+}
+
+// Goes back to the first byte that is not acknowledged.
+void Proxy::retransmit(Opening& o) {
+  context_.counters[Event::header_again].add();
+  o.snd_nxt = o.snd_una;
+  if (o.send_window == 0) o.send_window = 1;  // probes a closed window
+  send_owned(o);
+}
+
+// The broker answered the SYN and then nothing more. The client gets a RST and comes again.
+void Proxy::abandon(Opening& o) {
+  const ProxyFlow& f = flows_[o.flow];
+  timers_.stop(o);
+  reset_broker(o, o.snd_nxt);
+  if (!context_.sink.send({f.worker, BrokerReset{worker_of(f), true}})) {
+    context_.counters[Event::messages_lost].add();
+  }
+  wire::Segment rst;
+  rst.link = {context_.shared.port_macs[f.client_side], f.client_mac};
+  rst.source = context_.addresses.vip_endpoint(f.vip);
+  rst.destination = o.request.client;
+  rst.flags = wire::kRst | wire::kAck;
+  rst.seq = o.request.client_iss + 1U;
+  rst.ack = o.request.first_byte + o.request.acked;
+  send_segment(context_, f.client_side, rst);
+  context_.counters[Event::rst_to_client].add();
+  settled(o);
+}
+
+void Proxy::reset_broker(Opening& o, Seq32 seq) {
+  wire::Segment rst = segment_to_broker(o);
+  rst.options = {};
+  rst.flags = wire::kRst;
+  rst.seq = seq;
+  rst.window = 0;
+  send_to_broker(o, rst);
+  context_.counters[Event::rst_to_broker].add();
+}
+
+}  // namespace mqlb::engine
