@@ -22,6 +22,22 @@ int run_core(void* loop) {
 
 }  // namespace
 
+base::Result<void> check_supported(const config::Model& model) {
+  const auto refuse = [](const std::string& what) {
+    return base::fail(what + ": IPv6 is not served yet");
+  };
+  if (model.ports.empty()) return base::fail("the configuration has no port (port add ...)");
+  for (const config::Listener& listener : model.listeners) {
+    if (!listener.endpoint.address.is_v4()) return refuse("listener " + listener.name);
+  }
+  for (const config::Pool& pool : model.pools) {
+    for (const config::Backend& backend : pool.backends) {
+      if (!backend.endpoint.address.is_v4()) return refuse("backend " + backend.name);
+    }
+  }
+  return {};
+}
+
 void Daemon::RcuDeleter::operator()(rte_rcu_qsbr* rcu) const { rte_free(rcu); }
 
 Daemon::Daemon(const config::Model& model) : model_(model) {
@@ -31,7 +47,6 @@ Daemon::Daemon(const config::Model& model) : model_(model) {
 }
 
 base::Result<std::unique_ptr<Daemon>> Daemon::create(const config::Model& model) {
-  if (model.ports.empty()) return base::fail("the configuration has no port (port add ...)");
   std::unique_ptr<Daemon> daemon(new Daemon(model));
   if (auto done = daemon->choose_cores(); !done) return tl::unexpected(done.error());
   if (auto done = daemon->build(); !done) return tl::unexpected(done.error());
@@ -209,6 +224,17 @@ base::Result<void> Daemon::apply(const config::Model& model) {
     return base::fail("max-flows and max-connecting cannot change while the daemon runs");
   }
   if (auto valid = config::validate(model); !valid) return valid;
+  if (auto supported = check_supported(model); !supported) return supported;
+  for (const config::SnatPool& pool : model.snat_pools) {
+    for (const config::SnatEntry& now : snapshot_->snats) {
+      const auto& all = pool.addresses;
+      const bool kept = !now.retired && std::find(all.begin(), all.end(), now.address) != all.end();
+      if (kept && (now.first_port != pool.first_port || now.last_port != pool.last_port)) {
+        return base::fail("the ports of SNAT pool " + pool.name +
+                          " cannot change while it has addresses in use");
+      }
+    }
+  }
   auto next = config::compile(model, snapshot_.get(), id_use());
   if (!next) return tl::unexpected(next.error());
   board_.snapshot.store(next->get(), std::memory_order_release);

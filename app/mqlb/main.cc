@@ -118,7 +118,12 @@ int run(int argc, char** argv) {
     return 2;
   }
   config::Model model;
-  const std::vector<std::string> errors = cli::run_script(arguments.config, model);
+  std::vector<std::string> errors = cli::run_script(arguments.config, model);
+  if (errors.empty()) {
+    if (auto supported = check_supported(model); !supported) {
+      errors.push_back(arguments.config + ": " + supported.error().message);
+    }
+  }
   for (const std::string& error : errors) std::fprintf(stderr, "%s\n", error.c_str());
   if (!errors.empty()) return 1;
   if (arguments.check) return 0;

@@ -78,7 +78,7 @@ std::vector<cli::PortRow> Daemon::ports() {
     row.rx_errors = s.rx_errors;
     row.tx_packets = s.tx_packets;
     row.tx_bytes = s.tx_bytes;
-    row.tx_full = 0;
+    for (const DataCore& core : cores_) row.tx_full += core.loop->core().tx_full(id);
     rows.push_back(row);
   }
   return rows;

@@ -94,13 +94,12 @@ size_t CoreLoop::poll_ports() {
 }
 
 size_t CoreLoop::poll_inbox() {
-  size_t work = 0;
-  engine::Message message;
-  while (work < kBurst &&
-         rte_ring_dequeue_elem(inbox_.messages.get(), &message, sizeof message) == 0) {
-    core_->receive(message);
-    ++work;
-  }
+  std::array<engine::Message, kBurst> messages;
+  size_t work = rte_ring_dequeue_burst_elem(inbox_.messages.get(), messages.data(),
+                                            sizeof(engine::Message), kBurst, nullptr);
+  // A message may speak of objects that only the sender's snapshot has.
+  if (work > 0) follow_configuration();
+  for (size_t i = 0; i < work; ++i) core_->receive(messages[i]);
   std::array<rte_mbuf*, kBurst> mbufs;
   std::array<engine::Frame, kBurst> frames;
   auto** objects = reinterpret_cast<void**>(mbufs.data());

@@ -224,7 +224,7 @@ bool Core::answers_arp_for(const wire::IpAddress& address, config::PortId port) 
   if (local == nullptr) return false;
   if (local->snat) return entry.role != config::PortRole::client;
   const auto listens = [&](const config::ListenerEntry& l) {
-    return l.endpoint.address == address;
+    return !l.retired && l.endpoint.address == address;
   };
   const auto& listeners = context_.snapshot->listeners;
   return entry.role != config::PortRole::backend &&

@@ -51,6 +51,9 @@ class Core {
   // Any thread may read counters.
   [[nodiscard]] const base::CoreCounters& counters() const { return context_.counters; }
   [[nodiscard]] const ObjectCounters& objects() const { return *context_.objects; }
+  [[nodiscard]] uint64_t tx_full(config::PortId port) const {
+    return context_.output.tx_full(port);
+  }
   // Null without the role. For reports, on the owning thread.
   [[nodiscard]] Worker* worker() { return worker_.get(); }
   [[nodiscard]] Proxy* proxy() { return proxy_.get(); }

@@ -32,6 +32,7 @@ void Output::flush_port(config::PortId port) {
   const size_t refused = io_.transmit(port, std::span(batch.frames).first(batch.count));
   counters_[base::Event::frames_out].add(batch.count - refused);
   counters_[base::Drop::tx_full].add(refused);
+  tx_full_[port].add(refused);
   batch.count = 0;
 }
 

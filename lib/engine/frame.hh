@@ -64,6 +64,8 @@ class Output {
   [[nodiscard]] bool allocate(Frame& frame);
   void flush();
   [[nodiscard]] size_t spare() const { return fresh_.count; }
+  // Frames that a port had no room for. Any thread may ask.
+  [[nodiscard]] uint64_t tx_full(config::PortId port) const { return tx_full_[port].value(); }
 
  private:
   static constexpr size_t kBurst = 32;
@@ -78,6 +80,7 @@ class Output {
   FrameIo& io_;
   base::CoreCounters& counters_;
   std::array<Batch, config::kMaxPorts> ports_;
+  std::array<base::Counter, config::kMaxPorts> tx_full_;
   Batch released_;
   Batch fresh_;  // allocated, not used yet
 };

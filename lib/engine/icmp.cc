@@ -180,6 +180,10 @@ void Core::error_to_broker(wire::Packet& packet, const Frame& frame, uint16_t vi
 void Core::send_icmp(wire::Packet& packet, const Frame& frame, config::PortId port,
                      const wire::IpAddress& source, const wire::IpAddress& destination,
                      const wire::MacAddress& link_destination) {
+  if (packet.frame_length > context_.snapshot->ports[port].mtu + wire::kEthernetHeader) {
+    context_.output.drop(frame, Drop::over_mtu);
+    return;
+  }
   base::store_be16(packet.transport + 2, 0);
   base::store_be16(packet.transport + 2,
                    wire::checksum_of(wire::sum_bytes({packet.transport, packet.transport_length})));

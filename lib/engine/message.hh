@@ -41,7 +41,7 @@ struct OpenRequest {
   wire::Endpoint client;
   wire::MacAddress client_mac;
   config::PortId client_side = 0;
-  uint16_t vip = 0;
+  wire::Endpoint listener;
   config::PoolId pool = 0;
   uint64_t hash = 0;       // of the key
   base::Seq32 first_byte;  // sequence number of the client's first byte
@@ -82,6 +82,7 @@ struct ClientFinAcked {
 
 struct BrokerReset {
   WorkerRef to;
+  base::Seq32 seq;      // client space
   bool silent = false;  // the broker only stopped answering; both ends were told
 };
 
@@ -97,7 +98,8 @@ struct ClientMoved {
 
 struct Release {
   FlowIndex proxy_flow = flow::kNoFlow;
-  bool reset = false;       // send RST to both
+  bool reset_broker = false;
+  bool reset_client = false;
   bool known = false;       // the numbers below mean something
   base::Seq32 client_next;  // broker space: behind the client's last byte
   base::Seq32 client_ack;   // client space: what the client acknowledged last

@@ -112,6 +112,8 @@ class Proxy {
 
   // proxy_settle.cc
   void while_settling(wire::Packet& packet, const Frame& frame, Opening& o);
+  static void note_timestamps(const wire::Packet& packet, Opening& o);
+  static void keep_window(wire::TcpView tcp, int32_t raised, uint8_t scale);
   bool guard_ack(wire::Packet& packet, base::Seq32 known, uint32_t ack_delta);
   bool late_ack(wire::Packet& packet, FlowIndex index);
   void send_owned(Opening& o);
@@ -128,12 +130,14 @@ class Proxy {
 
   // proxy_splice.cc
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
+  [[nodiscard]] bool sacks_known(const wire::Packet& packet, FlowIndex index);
+  void make_ports(uint16_t broker, config::SnatId snat);
   void watch_ends(const wire::Packet& packet, flow::ProxyFlow& f);
   void reset_at(const flow::ProxyFlow& f, base::Seq32 seq);
   void reset_client(const flow::ProxyFlow& f, const Release& message);
   [[nodiscard]] flow::SnatPorts* ports(uint16_t broker, config::SnatId snat) const {
     const size_t i = size_t{broker} * config::kMaxSnats + snat;
-    return i < ports_.size() ? ports_[i].get() : nullptr;
+    return i < ports_.size() ? ports_[i].ports.get() : nullptr;
   }
   [[nodiscard]] Opening& opening(const flow::ProxyFlow& f) { return opening_[f.opening]; }
   [[nodiscard]] WorkerRef worker_of(const flow::ProxyFlow& f) const {
@@ -144,8 +148,12 @@ class Proxy {
   flow::ProxyTable flows_;
   base::Slab<Opening> opening_;
   base::TimerWheel timers_;
-  std::vector<std::unique_ptr<flow::SnatPorts>> ports_;  // [broker][snat]
-  uint64_t opened_ = 0;                                  // for UNIQUE_ID
+  struct PortTable {
+    wire::IpAddress address;  // what the SNAT id meant when the table was made
+    std::unique_ptr<flow::SnatPorts> ports;
+  };
+  std::vector<PortTable> ports_;  // [broker][snat]
+  uint64_t opened_ = 0;           // for UNIQUE_ID
   size_t next_snat_ = 0;
 };
 

@@ -23,13 +23,17 @@ constexpr base::Duration kFirstSynRepeat = 200ms;
 constexpr base::Duration kUnresolvedRetry = 10ms;
 constexpr base::Duration kLeastRetransmit = 200ms;  // as Linux; RFC 6298 asks for a second
 constexpr uint8_t kStaleTries = 4;
+constexpr uint16_t kLeastMss = 88;
 constexpr uint32_t kInitialSegments = 10;  // RFC 6928
 
 }  // namespace
 
 void Proxy::receive(const OpenRequest& request) {
   std::unique_ptr<tcp::Reassembly> held(request.held);
-  const FlowIndex index = flows_.take();
+  // The shell sees to it that this core's snapshot is no older than the worker's.
+  const uint16_t vip = context_.addresses.vip(request.listener);
+  const bool known = request.pool < context_.snapshot->pools.size() && vip != EndpointMap::kNone;
+  const FlowIndex index = known ? flows_.take() : flow::kNoFlow;
   const uint32_t slot = index == flow::kNoFlow ? base::Slab<Opening>::kNone : opening_.take();
   if (slot == base::Slab<Opening>::kNone) {
     if (index != flow::kNoFlow) flows_.give_back(index);
@@ -48,7 +52,7 @@ void Proxy::receive(const OpenRequest& request) {
   f.client_port = request.client.port;
   f.client_mac = request.client_mac;
   f.client_side = request.client_side;
-  f.vip = request.vip;
+  f.vip = vip;
   f.worker = request.from.core;
   f.worker_flow = request.from.flow;
   f.worker_generation = request.from.generation;
@@ -69,7 +73,7 @@ void Proxy::receive(const OpenRequest& request) {
 
 void Proxy::encode_header(Opening& o) {
   const config::PoolEntry& pool = context_.snapshot->pools[o.request.pool];
-  const wire::Endpoint& listener = context_.addresses.vip_endpoint(o.request.vip);
+  const wire::Endpoint& listener = o.request.listener;
   const base::MutableBytes out(o.header);
   switch (pool.proxy_protocol) {
     case config::ProxyProtocol::none:
@@ -265,7 +269,8 @@ void Proxy::established(wire::Packet& packet, Opening& o, const wire::TcpOptions
   const tcp::Negotiated& n = o.request.negotiated;
   ProxyFlow& f = flows_[o.flow];
   o.rcv_nxt = tcp.seq() + 1U;
-  o.broker_mss = options.mss.value_or(wire::kDefaultMss);
+  // No less than any real path has; what remains must be worth sending.
+  o.broker_mss = std::max(options.mss.value_or(wire::kDefaultMss), kLeastMss);
   o.scaled = options.window_scale.has_value() && n.has_window_scale;
   o.broker_scale = o.scaled ? *options.window_scale : uint8_t{0};
   o.broker_tsval = options.timestamps ? options.timestamps->value : 0;

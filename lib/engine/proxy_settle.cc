@@ -4,7 +4,7 @@
 
 #include "lib/engine/proxy.hh"
 #include "lib/engine/reply.hh"
-#include "lib/engine/worker_limits.hh"
+#include "lib/wire/tcp_options.hh"
 
 namespace mqlb::engine {
 
@@ -18,6 +18,8 @@ namespace {
 
 constexpr uint8_t kDataTries = 7;  // 200 ms doubled: about 25 s
 
+constexpr uint32_t kSegmentsAtOnce = 10;  // answers to one event are bounded
+
 }  // namespace
 
 uint32_t Proxy::owned_length(const Opening& o) const {
@@ -27,7 +29,8 @@ uint32_t Proxy::owned_length(const Opening& o) const {
 
 Seq32 Proxy::owned_end(const Opening& o) const { return o.iss + 1U + owned_length(o); }
 
-// Sends what is ours, from snd_nxt on, as far as the broker's window and ours allow. The header
+// Sends what is ours, from snd_nxt on, as far as the broker's window and ours allow, and no long
+// bursts: the next ACK goes on. The header
 // goes alone and whole in one segment.
 void Proxy::send_owned(Opening& o) {
   const Seq32 data_begin = o.iss + 1U + o.header_length;
@@ -40,7 +43,7 @@ void Proxy::send_owned(Opening& o) {
   const uint32_t window = std::min(o.send_window, o.congestion_window);
   wire::Segment segment = segment_to_broker(o);
   segment.flags = wire::kAck | wire::kPsh;
-  while (o.snd_nxt.before(owned_end(o))) {
+  for (uint32_t n = 0; n < kSegmentsAtOnce && o.snd_nxt.before(owned_end(o)); ++n) {
     const auto in_flight = static_cast<uint32_t>(o.snd_nxt - o.snd_una);
     segment.seq = o.snd_nxt;
     if (o.snd_nxt.before(data_begin)) {
@@ -68,30 +71,56 @@ void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o)
     return;
   }
   const FlowIndex index = o.flow;
-  if (tcp.has(wire::kAck)) {
+  note_timestamps(packet, o);
+  bool progress = false;
+  if (tcp.has(wire::kAck) && !tcp.ack().before(o.snd_una)) {
     const Seq32 ack = tcp.ack();
     o.send_window = uint32_t{tcp.window()} << o.broker_scale;
-    const bool acceptable = !ack.before(o.snd_una);
-    if (acceptable && ack.after(o.snd_una)) {
+    progress = ack.after(o.snd_una);
+    if (progress) {
       o.congestion_window += static_cast<uint32_t>(ack - o.snd_una);
       o.snd_una = ack;
       if (o.snd_nxt.before(ack)) o.snd_nxt = ack;
       o.repeats = 0;
     }
   }
-  const bool passes =
-      guard_ack(packet, o.request.first_byte + o.request.acked, flows_[index].ack_delta);
+  const Seq32 known = o.request.first_byte + o.request.acked;
+  if (tcp.has(wire::kAck)) {
+    keep_window(tcp, known - (tcp.ack() + flows_[index].ack_delta), o.broker_scale);
+  }
+  const bool passes = guard_ack(packet, known, flows_[index].ack_delta);
   if (!o.snd_una.before(owned_end(o))) {
     settled(o);
   } else {
     send_owned(o);
-    if (o.repeats == 0) timers_.arm(o, context_.now + o.retransmit);
+    if (progress) timers_.arm(o, context_.now + o.retransmit);
   }
   if (passes) {
     splice(packet, frame, index);
   } else {
     context_.output.drop(frame, Drop::absorbed_ack);
   }
+}
+
+// The client's own segments may have passed ours, and what the broker echoes is the latest that it
+// took: it would refuse anything older (RFC 7323 section 5).
+void Proxy::note_timestamps(const wire::Packet& packet, Opening& o) {
+  if (!o.request.negotiated.timestamps) return;
+  const auto options = wire::parse_tcp_options(packet.tcp().options());
+  if (!options || !options->timestamps) return;
+  const auto raise = [](uint32_t& value, uint32_t to) {
+    if (static_cast<int32_t>(to - value) > 0) value = to;
+  };
+  raise(o.broker_tsval, options->timestamps->value);
+  raise(o.request.client_tsval, options->timestamps->echo_reply);
+}
+
+// An acknowledgement that is raised by so many bytes must not carry the window further with it.
+void Proxy::keep_window(wire::TcpView tcp, int32_t raised, uint8_t scale) {
+  if (raised <= 0 || tcp.window() == 0) return;
+  const uint32_t units = ((static_cast<uint32_t>(raised) - 1) >> scale) + 1;
+  const uint32_t left = tcp.window() > units ? tcp.window() - units : 1;
+  splice::replace_window(tcp, static_cast<uint16_t>(left));
 }
 
 // The client knows nothing of the PROXY header, and saw our acknowledgement of its owned bytes, up
@@ -150,10 +179,9 @@ void Proxy::on_timer(Opening& o) {
     abandon(o);
     return;
   }
-  o.retransmit = o.retransmit * 2;
   o.congestion_window = o.broker_mss;
   retransmit(o);
-  timers_.arm(o, context_.now + o.retransmit);
+  timers_.arm(o, context_.now + o.retransmit * (1 << o.repeats));
 }
 
 // Goes back to the first byte that is not acknowledged.
@@ -169,7 +197,7 @@ void Proxy::abandon(Opening& o) {
   const ProxyFlow& f = flows_[o.flow];
   timers_.stop(o);
   reset_broker(o, o.snd_nxt);
-  if (!context_.sink.send({f.worker, BrokerReset{worker_of(f), true}})) {
+  if (!context_.sink.send({f.worker, BrokerReset{worker_of(f), {}, true}})) {
     context_.counters[Event::messages_lost].add();
   }
   wire::Segment rst;

@@ -3,6 +3,7 @@
 
 #include "lib/engine/proxy.hh"
 #include "lib/engine/reply.hh"
+#include "lib/wire/tcp_options.hh"
 
 namespace mqlb::engine {
 
@@ -27,23 +28,28 @@ Proxy::Proxy(CoreContext& context, flow::ProxyTable flows, uint32_t max_connecti
 // the process lives: flows may use them, and their quarantines hold.
 void Proxy::adopt_snapshot() {
   const config::Snapshot& snapshot = *context_.snapshot;
-  const std::vector<CoreIndex>& proxies = context_.shared.proxies;
-  const auto own = static_cast<uint16_t>(std::find(proxies.begin(), proxies.end(), context_.index) -
-                                         proxies.begin());
   ports_.resize(context_.addresses.broker_count() * config::kMaxSnats);
   for (const config::PoolEntry& pool : snapshot.pools) {
     for (const config::BackendId backend : pool.backends) {
       for (const config::SnatId snat : pool.snats) {
-        const uint16_t broker = context_.addresses.broker_of(backend);
-        auto& table = ports_[size_t{broker} * config::kMaxSnats + snat];
-        if (table != nullptr) continue;
-        const config::SnatEntry& entry = snapshot.snats[snat];
-        table = std::make_unique<flow::SnatPorts>(entry.first_port, entry.last_port, own,
-                                                  static_cast<uint16_t>(proxies.size()),
-                                                  context_.shared.random * (broker + 1U));
+        make_ports(context_.addresses.broker_of(backend), snat);
       }
     }
   }
+}
+
+void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
+  const config::SnatEntry& entry = context_.snapshot->snats[snat];
+  PortTable& table = ports_[size_t{broker} * config::kMaxSnats + snat];
+  if (table.ports != nullptr && table.address == entry.address) return;
+  // An id comes to mean another address only when no flow uses it any more.
+  const std::vector<CoreIndex>& proxies = context_.shared.proxies;
+  const auto own = static_cast<uint16_t>(std::find(proxies.begin(), proxies.end(), context_.index) -
+                                         proxies.begin());
+  table.address = entry.address;
+  table.ports = std::make_unique<flow::SnatPorts>(entry.first_port, entry.last_port, own,
+                                                  static_cast<uint16_t>(proxies.size()),
+                                                  context_.shared.random * (broker + 1U));
 }
 
 // A burst in steps: find ports, then records, then act on each packet.
@@ -106,8 +112,9 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
     context_.output.drop(frame, Drop::over_mtu);
     return;
   }
-  const splice::Translation translation{f.seq_delta, f.ack_delta,    f.timestamp_delta,
-                                        f.checksum,  f.window_shift, false};
+  const splice::Translation translation{
+      f.seq_delta, f.ack_delta,    f.timestamp_delta,
+      f.checksum,  f.window_shift, (f.flags & flow::kGuard) != 0 && sacks_known(packet, index)};
   const wire::Endpoint client{f.client, f.client_port};
   if (!splice::rewrite_segment(packet, translation, splice::Direction::to_client,
                                {context_.addresses.vip_endpoint(f.vip), client,
@@ -120,6 +127,17 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   context_.counters[Event::packets_to_client].add();
   context_.objects->backends[f.backend].bytes_to_client.add(packet.payload_length);
   context_.output.transmit(f.client_side, out);
+}
+
+// True if a SACK block lies in what is ours, the PROXY header or owned bytes, that came to the
+// broker twice (RFC 2883). To the client such a block makes no sense.
+bool Proxy::sacks_known(const wire::Packet& packet, FlowIndex index) {
+  if (packet.tcp_header_length == wire::kTcpHeader) return false;
+  const auto options = wire::parse_tcp_options(packet.tcp().options());
+  if (!options || options->sack_blocks == 0) return false;
+  const uint8_t* first = packet.tcp().options().data() + options->sack_offset;
+  const Seq32 begin = Seq32(base::load_be32(first)) + flows_[index].ack_delta;
+  return begin.before(flows_.known_ack(index));
 }
 
 // FIN and RST from the broker, and its acknowledgement of the client's FIN. The worker hears before
@@ -143,7 +161,7 @@ void Proxy::watch_ends(const wire::Packet& packet, ProxyFlow& f) {
       tell(BrokerFin{worker_of(f), packet.segment_end() + f.seq_delta})) {
     f.flags |= flow::kOwnFin;
   }
-  if (tcp.has(wire::kRst)) tell(BrokerReset{worker_of(f), false});
+  if (tcp.has(wire::kRst)) tell(BrokerReset{worker_of(f), tcp.seq() + f.seq_delta, false});
 }
 
 ProxyFlow* Proxy::lookup(config::SnatId snat, uint16_t port, const wire::Endpoint& broker) {
@@ -173,8 +191,8 @@ void Proxy::receive(const ClientMoved& message) {
   flows_[message.proxy_flow].client_mac = message.mac;
 }
 
-// The worker's record is gone. With `reset` both ends are told, with sequence numbers that they
-// must accept.
+// The worker's record is gone. An end that still holds the connection is told, with a sequence
+// number that it must accept.
 void Proxy::receive(const Release& message) {
   ProxyFlow& f = flows_[message.proxy_flow];
   if (f.state == ProxyState::free) return;
@@ -185,13 +203,11 @@ void Proxy::receive(const Release& message) {
     last_seq = known ? base::later(last_seq, o.snd_nxt) : o.snd_nxt;
     known = true;
     // What the broker has not taken yet is not what it expects next.
-    if (message.reset && o.snd_una != last_seq) reset_at(f, o.snd_una);
+    if (message.reset_broker && o.snd_una != last_seq) reset_at(f, o.snd_una);
     settled(o);
   }
-  if (message.reset && known) {
-    reset_at(f, last_seq);
-    if (message.known) reset_client(f, message);
-  }
+  if (message.reset_broker && known) reset_at(f, last_seq);
+  if (message.reset_client && message.known) reset_client(f, message);
   context_.objects->backends[f.backend].flows.subtract();
   give_back_port(f, last_seq);
   flows_.give_back(message.proxy_flow);
@@ -232,12 +248,12 @@ std::vector<Proxy::PortUse> Proxy::port_use() const {
   const auto quarantine =
       static_cast<uint32_t>(context_.snapshot->settings.snat_quarantine.count());
   for (size_t i = 0; i < ports_.size(); ++i) {
-    if (ports_[i] == nullptr) continue;
+    if (ports_[i].ports == nullptr) continue;
     const auto broker = static_cast<uint16_t>(i / config::kMaxSnats);
     out.push_back({static_cast<config::SnatId>(i % config::kMaxSnats),
-                   context_.addresses.broker_endpoint(broker), ports_[i]->in_use(),
-                   ports_[i]->quarantined(context_.now_seconds, quarantine),
-                   ports_[i]->capacity()});
+                   context_.addresses.broker_endpoint(broker), ports_[i].ports->in_use(),
+                   ports_[i].ports->quarantined(context_.now_seconds, quarantine),
+                   ports_[i].ports->capacity()});
   }
   return out;
 }

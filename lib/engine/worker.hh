@@ -15,6 +15,7 @@
 #include "lib/engine/context.hh"
 #include "lib/flow/worker_table.hh"
 #include "lib/mqtt/connect.hh"
+#include "lib/wire/tcp_options.hh"
 
 namespace mqlb::engine {
 
@@ -44,7 +45,8 @@ struct Accepting : base::TimerNode {
   uint8_t connack_length = 0;
   uint8_t sent = 0;
   bool client_fin = false;
-  base::Seq32 ack;  // what our segments acknowledge
+  bool over = false;  // all is acknowledged; kept for what the client repeats
+  base::Seq32 ack;    // what our segments acknowledge
 };
 
 // Distinguishes the link addresses that one client answers from.
@@ -86,18 +88,37 @@ class Worker {
     bool sack = false;
     bool timestamps = false;
   };
+  // Who is told, when a flow ends, that it does not exist any more.
+  enum class Reset : uint8_t { none, broker, both };
+  // Acknowledgements of one client differ by less, except over very wide windows.
+  static constexpr uint32_t kUsualStep = 1U << 20;
+  static bool is_near(base::Seq32 a, base::Seq32 b) {
+    return static_cast<uint32_t>(a - b) + kUsualStep < 2 * kUsualStep;
+  }
 
   Worker(CoreContext& context, flow::WorkerTable flows, uint32_t max_connecting);
 
   // worker_accept.cc
   void no_flow(wire::Packet& packet, const Frame& frame, uint16_t vip);
-  void answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip);
+  bool answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip,
+                  const flow::WorkerFlow* known);
   [[nodiscard]] bool is_early(const wire::Packet& packet, uint16_t vip);
   bool try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip);
   void await_connect(wire::Packet& packet, const Frame& frame, Accepting& a);
   void hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a);
   bool read_connect(Accepting& a, base::Bytes bytes);
+  // The usual segment of a spliced flow is seen here to be one.
+  bool begins_anew(wire::Packet& packet, const Frame& frame, FlowIndex index, uint16_t vip) {
+    const wire::TcpView tcp = packet.tcp();
+    const flow::WorkerFlow& f = flows_[index];
+    const bool usual = f.state == flow::WorkerState::spliced && !tcp.has(wire::kSyn) &&
+                       is_near(tcp.ack(), f.last_ack);
+    return !usual && replaces(packet, frame, index, vip);
+  }
+  [[nodiscard]] static bool continues(const wire::Packet& packet, const flow::WorkerFlow& f);
   bool replaces(wire::Packet& packet, const Frame& frame, FlowIndex index, uint16_t vip);
+  bool try_assemble(Accepting& a, uint32_t position, base::Bytes data, uint32_t most);
+  void forget_held(Accepting& a);
   void acknowledge(Accepting& a);
   void arm(Accepting& a);
   void on_timer(Accepting& a);
@@ -124,11 +145,11 @@ class Worker {
   void count_progress(const wire::Packet& packet, flow::WorkerFlow& f);
   void raise_old_tsecr(const wire::Packet& packet, FlowIndex index);
   void note_mac(const wire::Packet& packet, flow::WorkerFlow& f);
-  void while_closing(wire::Packet& packet, const Frame& frame, FlowIndex index, uint16_t vip);
+  void while_closing(wire::Packet& packet, const Frame& frame, FlowIndex index);
   void close_if_done(flow::WorkerFlow& f);
   void sweep();
   void check_idle(FlowIndex index);
-  bool end(FlowIndex index, base::End reason, bool reset);
+  bool end(FlowIndex index, base::End reason, Reset reset);
 
   [[nodiscard]] flow::WorkerFlow* find(const WorkerRef& ref);
   [[nodiscard]] Accepting& accepting(const flow::WorkerFlow& f) { return accepting_[f.accepting]; }
@@ -144,6 +165,7 @@ class Worker {
   base::Instant last_sweep_{};
   size_t next_proxy_ = 0;
   size_t held_frames_ = 0;  // in all Accepting::frames
+  size_t held_bytes_ = 0;   // memory of all Accepting::held
 };
 
 }  // namespace mqlb::engine

@@ -50,7 +50,7 @@ void Worker::no_flow(wire::Packet& packet, const Frame& frame, uint16_t vip) {
   if (tcp.has(wire::kRst)) {
     context_.output.drop(frame, Drop::unknown_flow_quiet);
   } else if (tcp.has(wire::kSyn)) {
-    answer_syn(packet, frame, vip);
+    answer_syn(packet, frame, vip, nullptr);
   } else if (!try_accept(packet, frame, vip)) {
     if (is_early(packet, vip)) {
       context_.output.drop(frame, Drop::early_segment);
@@ -66,26 +66,28 @@ bool Worker::is_early(const wire::Packet& packet, uint16_t vip) {
   const wire::TcpView tcp = packet.tcp();
   const auto options = wire::parse_tcp_options(tcp.options());
   if (context_.addresses.listener(vip) == nullptr || !options) return false;
-  if (options->timestamps) {
-    return cookies_.is_recent(options->timestamps->echo_reply, context_.now);
-  }
+  std::optional<uint32_t> tsecr;
+  if (options->timestamps) tsecr = options->timestamps->echo_reply;
   return cookies_.is_early({packet.source, tcp.source_port()},
                            {packet.destination, tcp.destination_port()}, tcp.seq(), tcp.ack() - 1,
-                           context_.now);
+                           tsecr, context_.now);
 }
 
-void Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip) {
+// known: a spliced flow of the same addresses, if there is one. False, and nothing is done, if the
+// answer's acknowledgement could not be told from that flow's.
+bool Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip,
+                        const flow::WorkerFlow* known) {
   const wire::TcpView tcp = packet.tcp();
   const config::ListenerId* listener = context_.addresses.listener(vip);
   if (listener == nullptr || tcp.has(wire::kAck)) {
     const Drop reason = listener == nullptr ? Drop::no_listener : Drop::unknown_flow;
     reset_unknown(context_, packet, frame, reason, Event::rst_to_client);
-    return;
+    return true;
   }
   const auto options = wire::parse_tcp_options(tcp.options());
   if (!options) {
     context_.output.drop(frame, Drop::bad_tcp_header);
-    return;
+    return true;
   }
   const Offer& offer = offers_[*listener];
   tcp::Negotiated n;
@@ -101,6 +103,7 @@ void Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip) 
   answer.destination = {packet.source, tcp.source_port()};
   const tcp::Cookie cookie =
       cookies_.make(answer.destination, answer.source, tcp.seq(), n, context_.now);
+  if (known != nullptr && is_near(cookie.iss + 1, known->last_ack)) return false;
   answer.flags = wire::kSyn | wire::kAck;
   answer.seq = cookie.iss;
   answer.ack = tcp.seq() + 1;
@@ -116,10 +119,11 @@ void Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip) 
   out.length = static_cast<uint16_t>(wire::build_segment(answer, {out.data, out.capacity}));
   if (out.length == 0) {
     context_.output.drop(frame, Drop::no_buffer);
-    return;
+    return true;
   }
   context_.counters[Event::syn_answered].add();
   context_.output.transmit(frame.port, out);
+  return true;
 }
 
 // Makes a flow of a segment whose acknowledgement proves our cookie, and lets it read the segment.
@@ -189,7 +193,7 @@ void Worker::await_connect(wire::Packet& packet, const Frame& frame, Accepting& 
     const bool acceptable = offset >= 0 && static_cast<uint32_t>(offset) <= kSynAckWindow;
     context_.output.drop(frame, acceptable ? Drop::handshake_consumed : Drop::outside_window);
     if (acceptable) {
-      end(a.flow, End::client_left, false);
+      end(a.flow, End::client_left, Reset::none);
     }
     return;
   }
@@ -231,8 +235,7 @@ void Worker::hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a
   if (!data.empty()) {
     const uint32_t most =
         context_.snapshot->listeners[flows_[a.flow].listener].max_connect_bytes + kPipelined;
-    if (a.held == nullptr) a.held = std::make_unique<tcp::Reassembly>(most);
-    if (!a.held->insert(position, data)) {
+    if (!try_assemble(a, position, data, most)) {
       context_.output.drop(frame, Drop::held_full);
       return;
     }
@@ -253,6 +256,22 @@ void Worker::hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a
     a.ack_due = context_.now + kAckDelay;
     arm(a);
   }
+}
+
+// False if the segment is beyond what we offered, or memory is short; the client sends it again.
+bool Worker::try_assemble(Accepting& a, uint32_t position, base::Bytes data, uint32_t most) {
+  if (a.held == nullptr) a.held = std::make_unique<tcp::Reassembly>(most);
+  const size_t contiguous = a.held->contiguous().size();
+  if (position > contiguous + kSynAckWindow || held_bytes_ > kMaxHeldBytes) return false;
+  const size_t before = a.held->memory();
+  const bool taken = a.held->insert(position, data);
+  held_bytes_ += a.held->memory() - before;
+  return taken;
+}
+
+void Worker::forget_held(Accepting& a) {
+  if (a.held) held_bytes_ -= a.held->memory();
+  a.held.reset();
 }
 
 // True if more bytes are needed. Otherwise the flow has moved on and `a` may be gone.
@@ -280,15 +299,34 @@ bool Worker::read_connect(Accepting& a, base::Bytes bytes) {
   return false;
 }
 
-// A new connection of a client whose old one we still know: the ACK of a new cookie proves it.
+// True if the numbers lie within what the flow has exchanged: a late segment of its own. After a
+// RST nothing of its own is expected.
+bool Worker::continues(const wire::Packet& packet, const flow::WorkerFlow& f) {
+  if ((f.flags & (flow::kReset | flow::kBrokerReset)) != 0) return false;
+  const int32_t sent = f.next_seq - packet.tcp().seq();
+  const int32_t acked = f.last_ack - packet.tcp().ack();
+  return sent >= 0 && static_cast<uint64_t>(sent) <= f.to_broker() + 2 && acked >= 0 &&
+         static_cast<uint64_t>(acked) <= f.to_client() + 2;
+}
+
+// A new connection of a client whose old one we still know, say after a loss of power. Its SYN is
+// answered by a cookie, which a client that never sent it ignores; only the ACK of the cookie
+// proves it, and ends the old connection. The broker's challenge (RFC 5961 section 4) does the same
+// at more cost, unless the broker is gone as well; so it is asked only when our cookie would not
+// do.
 bool Worker::replaces(wire::Packet& packet, const Frame& frame, FlowIndex index, uint16_t vip) {
   const wire::TcpView tcp = packet.tcp();
-  if ((tcp.flags() & (wire::kSyn | wire::kRst)) != 0) return false;
   const flow::WorkerFlow& f = flows_[index];
-  const bool known = f.state != flow::WorkerState::closing;
-  if (known && tcp.ack() == accepting(f).iss + 1) return false;
+  if (tcp.has(wire::kSyn) && !tcp.has(wire::kAck)) {
+    return answer_syn(packet, frame, vip, f.state == flow::WorkerState::spliced ? &f : nullptr);
+  }
+  if ((tcp.flags() & (wire::kSyn | wire::kRst)) != 0) return false;
+  const bool connecting = f.state == flow::WorkerState::await_connect ||
+                          f.state == flow::WorkerState::opening ||
+                          f.state == flow::WorkerState::refusing;
+  if (connecting ? tcp.ack() == accepting(f).iss + 1 : continues(packet, f)) return false;
   const auto options = wire::parse_tcp_options(tcp.options());
-  if (!options) return false;
+  if (!options || context_.addresses.listener(vip) == nullptr) return false;
   std::optional<uint32_t> tsecr;
   if (options->timestamps) tsecr = options->timestamps->echo_reply;
   if (!cookies_.check({packet.source, tcp.source_port()},
@@ -296,7 +334,9 @@ bool Worker::replaces(wire::Packet& packet, const Frame& frame, FlowIndex index,
                       tsecr, context_.now)) {
     return false;
   }
-  if (!end(index, End::replaced, true)) return false;
+  constexpr uint8_t kBoth = flow::kClientFinAcked | flow::kBrokerFinAcked;
+  const bool over = (f.flags & kBoth) == kBoth;
+  if (!end(index, End::replaced, over ? Reset::none : Reset::broker)) return false;
   return try_accept(packet, frame, vip);
 }
 
@@ -324,6 +364,8 @@ void Worker::on_timer(Accepting& a) {
   } else if (state == flow::WorkerState::opening) {
     // The proxy did not answer within all its tries: its queue was full, or it is gone.
     refuse(a, End::backends_failed);
+  } else if (a.over) {
+    end(a.flow, a.reason, Reset::none);
   } else if (a.sent < kConnackTries) {
     send_connack(a);
   } else {

@@ -20,6 +20,10 @@ inline constexpr uint32_t kPipelined = 16384;
 inline constexpr int32_t kOldestOffset = 65536;
 inline constexpr uint32_t kMaxOffset = 1U << 20;
 
+// How far beyond what was seen a segment of a spliced flow may lie to be believed: windows are
+// larger only on paths that no MQTT client is on.
+inline constexpr int32_t kPlausible = 1 << 24;
+
 // When bytes of an incomplete CONNECT are acknowledged.
 inline constexpr base::Duration kAckDelay = std::chrono::milliseconds(20);
 inline constexpr uint32_t kAckAtOnce = 8192;
@@ -28,7 +32,13 @@ inline constexpr uint32_t kAckAtOnce = 8192;
 // clients of a silent broker cannot empty the buffer pool.
 inline constexpr size_t kMaxHeldFrames = 4096;
 
+// Memory for CONNECTs in pieces, of all clients of a worker.
+inline constexpr size_t kMaxHeldBytes = size_t{64} << 20;
+
 inline constexpr uint8_t kConnackTries = 4;
 inline constexpr base::Duration kConnackInterval = std::chrono::milliseconds(300);
+// We close first, so TIME-WAIT is ours (RFC 9293 section 3.6): a short one, since clients without a
+// broker are many, but long enough for the first repetition of a FIN whose ACK was lost.
+inline constexpr base::Duration kRefusedTimeWait = std::chrono::milliseconds(500);
 
 }  // namespace mqlb::engine

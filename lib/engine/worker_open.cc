@@ -68,7 +68,7 @@ void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   request.client = a.client;
   request.client_mac = a.client_mac;
   request.client_side = a.port;
-  request.vip = f.vip;
+  request.listener = context_.addresses.vip_endpoint(f.vip);
   request.pool = pool_id;
   request.hash = key_hash(a, pool, connect);
   request.first_byte = a.first_byte;
@@ -79,6 +79,7 @@ void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   request.our_tsval = cookies_.timestamp(context_.now);
   request.clock_offset = request.our_tsval - base::to_milliseconds(context_.now);
   request.acked = a.acked;
+  if (a.held) held_bytes_ -= a.held->memory();
   request.held = a.held.release();
   f.state = flow::WorkerState::opening;
   f.next_seq = a.first_byte;
@@ -87,7 +88,7 @@ void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   a.deadline = context_.now + pool.connect_timeout * pool.connect_tries + std::chrono::seconds(2);
   arm(a);
   if (context_.sink.send({f.proxy, request})) return;
-  a.held.reset(request.held);
+  delete request.held;
   refuse(a, End::proxy_full);
 }
 
@@ -127,7 +128,7 @@ void Worker::receive(const OpenFailed& message) {
   flow::WorkerFlow* f = find(message.to);
   if (f == nullptr || f->state != flow::WorkerState::opening) return;
   if ((f->flags & flow::kReset) != 0) {
-    end(message.to.flow, End::client_left, false);
+    end(message.to.flow, End::client_left, Reset::none);
     return;
   }
   refuse(accepting(*f), message.reason);
@@ -137,7 +138,8 @@ void Worker::receive(const Opened& message) {
   flow::WorkerFlow* f = find(message.to);
   if (f == nullptr || f->state != flow::WorkerState::opening) {
     // The flow ended meanwhile. (A full queue leaves this to the broker's own timeout.)
-    if (!context_.sink.send({message.proxy, Release{message.proxy_flow, true, false, {}, {}}})) {
+    const Release release{message.proxy_flow, true, false, false, {}, {}};
+    if (!context_.sink.send({message.proxy, release})) {
       context_.counters[Event::messages_lost].add();
     }
     return;
@@ -158,7 +160,7 @@ void Worker::receive(const Opened& message) {
   f->last_seen = context_.now_seconds;
   f->count_to_broker(a.handed);
   if ((f->flags & flow::kReset) != 0) {
-    end(message.to.flow, End::client_left, true);
+    end(message.to.flow, End::client_left, Reset::broker);
     return;
   }
   if (message.translation.strip_sack) f->flags |= flow::kStripSack;
@@ -197,7 +199,7 @@ void Worker::refuse(Accepting& a, End reason) {
     a.client_fin = a.client_fin || packet->tcp().has(wire::kFin);
   }
   drop_frames(a);
-  a.held.reset();
+  forget_held(a);
   context_.counters[Event::connack_unavailable].add();
   context_.objects->listeners[f.listener].refused.add();
   send_connack(a);
@@ -220,7 +222,7 @@ void Worker::while_refusing(wire::Packet& packet, const Frame& frame, Accepting&
   if (tcp.has(wire::kSyn)) return;
   const bool in_order = !tcp.seq().after(a.ack);
   if (tcp.has(wire::kRst)) {
-    if (in_order) end(a.flow, a.reason, false);
+    if (in_order) end(a.flow, a.reason, Reset::none);
     return;
   }
   note_segment(a, packet);
@@ -230,7 +232,11 @@ void Worker::while_refusing(wire::Packet& packet, const Frame& frame, Accepting&
   }
   const base::Seq32 our_end = a.iss + 1U + a.connack_length + 1U;
   if (packet.segment_length() > 0) send_to_client(a, wire::kAck, our_end, a.ack, {});
-  if (a.client_fin && tcp.ack() == our_end) end(a.flow, a.reason, false);
+  if (!a.over && a.client_fin && tcp.ack() == our_end) {
+    a.over = true;
+    a.deadline = context_.now + kRefusedTimeWait;
+    arm(a);
+  }
 }
 
 void Worker::send_to_client(const Accepting& a, uint8_t flags, base::Seq32 seq, base::Seq32 ack,
@@ -257,7 +263,7 @@ void Worker::reset_client(Accepting& a, End reason) {
   const base::Seq32 seq = a.iss + 1U + (said_connack ? a.connack_length + 1U : 0U);
   send_to_client(a, wire::kRst | wire::kAck, seq, a.first_byte + std::max(a.acked, a.handed), {});
   context_.counters[Event::rst_to_client].add();
-  end(a.flow, reason, false);
+  end(a.flow, reason, Reset::none);
 }
 
 void Worker::drop_frames(Accepting& a) {
@@ -271,6 +277,7 @@ void Worker::drop_frames(Accepting& a) {
 void Worker::give_back(Accepting& a) {
   timers_.stop(a);
   drop_frames(a);
+  forget_held(a);
   accepting_.give_back(accepting_.index_of(a));
 }
 

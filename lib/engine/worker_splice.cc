@@ -61,21 +61,27 @@ void Worker::process(std::span<wire::Packet> packets, std::span<const Frame> fra
     WorkerFlow& f = flows_[index];
     switch (f.state) {
       case WorkerState::spliced:
-        splice(packets[i], frames[i], index);
+        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
+          splice(packets[i], frames[i], index);
+        }
         break;
       case WorkerState::await_connect:
-        if (!replaces(packets[i], frames[i], index, vips[i])) {
+        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
           await_connect(packets[i], frames[i], accepting(f));
         }
         break;
       case WorkerState::opening:
-        while_opening(packets[i], frames[i], accepting(f));
+        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
+          while_opening(packets[i], frames[i], accepting(f));
+        }
         break;
       case WorkerState::closing:
-        while_closing(packets[i], frames[i], index, vips[i]);
+        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
+          while_closing(packets[i], frames[i], index);
+        }
         break;
       case WorkerState::refusing:
-        if (!replaces(packets[i], frames[i], index, vips[i])) {
+        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
           while_refusing(packets[i], frames[i], accepting(f));
         }
         break;
@@ -123,10 +129,10 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
 
 // How far the client has sent and acknowledged; repetitions count once.
 void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
-  constexpr int32_t kSaneStep = 1 << 30;
+  if (packet.tcp().has(wire::kSyn)) return;  // another connection's numbers
   const base::Seq32 end = packet.segment_end();
   const int32_t sent = end - f.next_seq;
-  if (sent > 0 && sent < kSaneStep) {
+  if (sent > 0 && sent < kPlausible) {
     const uint32_t bytes = std::min<uint32_t>(static_cast<uint32_t>(sent), packet.payload_length);
     f.next_seq = end;
     f.count_to_broker(bytes);
@@ -134,7 +140,7 @@ void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
   }
   if (!packet.tcp().has(wire::kAck)) return;
   const int32_t acked = packet.tcp().ack() - f.last_ack;
-  if (acked > 0 && acked < kSaneStep) {
+  if (acked > 0 && acked < kPlausible) {
     f.last_ack = packet.tcp().ack();
     f.count_to_client(static_cast<uint32_t>(acked));
   }
@@ -159,7 +165,9 @@ void Worker::watch_ends(const wire::Packet& packet, WorkerFlow& f) {
       !tcp.ack().before(base::Seq32(f.broker_fin_end))) {
     f.flags |= flow::kBrokerFinAcked;
   }
-  if (tcp.has(wire::kFin) && (f.flags & flow::kClientFin) == 0) {
+  const int32_t ahead = packet.segment_end() - f.next_seq;
+  if (tcp.has(wire::kFin) && (f.flags & flow::kClientFin) == 0 && ahead >= 0 &&
+      ahead < kPlausible) {
     f.flags |= flow::kClientFin;
     const ClientFin message{f.proxy_flow, packet.segment_end() + f.seq_delta};
     if (!context_.sink.send({f.proxy, message})) {
@@ -186,6 +194,10 @@ void Worker::note_mac(const wire::Packet& packet, WorkerFlow& f) {
   const wire::MacAddress mac = packet.ethernet().source();
   const uint16_t hash = mac_hash(mac);
   if (hash == f.client_mac_hash) return;
+  // Not on the word of a segment that only knows the addresses.
+  const int32_t ahead = packet.tcp().seq() - f.next_seq;
+  const int32_t acked = packet.tcp().ack() - f.last_ack;
+  if (std::abs(ahead) >= kPlausible || std::abs(acked) >= kPlausible) return;
   if (!context_.sink.send({f.proxy, ClientMoved{f.proxy_flow, mac}})) {
     context_.counters[Event::messages_lost].add();
     return;
@@ -194,16 +206,9 @@ void Worker::note_mac(const wire::Packet& packet, WorkerFlow& f) {
   context_.counters[Event::client_moved].add();
 }
 
-// Stragglers still pass. A SYN is a new connection of the client; anything but a RST after a RST
-// shows that the RST was not taken.
-void Worker::while_closing(wire::Packet& packet, const Frame& frame, FlowIndex index,
-                           uint16_t vip) {
+// Stragglers still pass. Anything but a RST after a RST shows that the RST was not taken.
+void Worker::while_closing(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   const wire::TcpView tcp = packet.tcp();
-  if (tcp.has(wire::kSyn)) {
-    answer_syn(packet, frame, vip);
-    return;
-  }
-  if (replaces(packet, frame, index, vip)) return;
   WorkerFlow& f = flows_[index];
   constexpr uint8_t kResets = flow::kReset | flow::kBrokerReset;
   if ((f.flags & kResets) != 0 && !tcp.has(wire::kRst)) {
@@ -230,9 +235,12 @@ void Worker::receive(const ClientFinAcked& message) {
 void Worker::receive(const BrokerReset& message) {
   WorkerFlow* f = find(message.to);
   if (f == nullptr || f->proxy_flow == flow::kNoFlow) return;
+  // The client takes it only if it continues what the client has (RFC 5961 section 3.2).
+  const int32_t ahead = message.seq - f->last_ack;
+  if (!message.silent && (ahead < 0 || ahead >= kPlausible)) return;
   f->flags |= flow::kBrokerReset;
   f->state = WorkerState::closing;
-  if (message.silent) end(message.to.flow, End::broker_silent, false);
+  if (message.silent) end(message.to.flow, End::broker_silent, Reset::none);
 }
 
 WorkerFlow* Worker::find(const WorkerRef& ref) {
@@ -273,23 +281,24 @@ void Worker::check_idle(FlowIndex index) {
     const End reason = (f.flags & flow::kReset) != 0         ? End::client_reset
                        : (f.flags & flow::kBrokerReset) != 0 ? End::broker_reset
                                                              : End::closed;
-    end(index, reason, false);
+    end(index, reason, Reset::none);
   } else if (f.state == WorkerState::spliced) {
     const bool half_closed = (f.flags & (flow::kClientFin | flow::kBrokerFin)) != 0;
     if (half_closed && silent >= settings.half_close_timeout.count()) {
-      end(index, End::half_close_timeout, true);
+      end(index, End::half_close_timeout, Reset::both);
     } else if (silent >= uint32_t{f.idle_timeout} * flow::kIdleUnit) {
-      end(index, End::idle_timeout, true);
+      end(index, End::idle_timeout, Reset::both);
     }
   }
 }
 
 // Gives everything of a flow back. False if the proxy could not be told: the flow then stays, and
 // the sweep comes by again.
-bool Worker::end(FlowIndex index, End reason, bool reset) {
+bool Worker::end(FlowIndex index, End reason, Reset reset) {
   WorkerFlow& f = flows_[index];
   if (f.proxy_flow != flow::kNoFlow) {
-    const Release message{f.proxy_flow, reset, true, f.next_seq + f.seq_delta, f.last_ack};
+    const Release message{f.proxy_flow, reset != Reset::none,     reset == Reset::both,
+                          true,         f.next_seq + f.seq_delta, f.last_ack};
     if (!context_.sink.send({f.proxy, message})) {
       context_.counters[Event::messages_lost].add();
       return false;

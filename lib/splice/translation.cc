@@ -130,6 +130,12 @@ void replace_ack(wire::TcpView tcp, base::Seq32 ack) {
   tcp.set_checksum(wire::update_checksum(tcp.checksum(), difference));
 }
 
+void replace_window(wire::TcpView tcp, uint16_t window) {
+  const uint64_t difference = field_difference(tcp.window(), window);
+  tcp.set_window(window);
+  tcp.set_checksum(wire::update_checksum(tcp.checksum(), difference));
+}
+
 bool raise_tsecr(const wire::Packet& packet, uint32_t floor) {
   if (packet.tcp_header_length == wire::kTcpHeader) return false;
   wire::TcpView tcp = packet.tcp();

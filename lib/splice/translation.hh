@@ -51,6 +51,7 @@ struct Path {
 
 // Replaces a field's value inside the TCP header and keeps the checksum right.
 void replace_ack(wire::TcpView tcp, base::Seq32 ack);
+void replace_window(wire::TcpView tcp, uint16_t window);
 // Raises TSecr to `floor` if it is before it; false if there was no such need.
 bool raise_tsecr(const wire::Packet& packet, uint32_t floor);
 

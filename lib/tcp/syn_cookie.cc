@@ -98,12 +98,13 @@ uint64_t SynCookies::mac(const wire::Endpoint& client, const wire::Endpoint& lis
   return uint64_t{base::load_be32(out)} << 32 | base::load_be32(out + 4);
 }
 
-// The upper 24 bits of an ISN without timestamps.
-uint32_t SynCookies::short_tag(const wire::Endpoint& client, const wire::Endpoint& listener,
-                               base::Seq32 client_isn, uint32_t slot, uint32_t options) {
-  const base::Seq32 hashed(client_isn.raw() & ~kShortMask);
-  const auto hash = static_cast<uint32_t>(mac(client, listener, hashed, slot, options));
-  return (hash + client_isn.raw()) & kShortMask;
+// What a cookie has without the client's ISN. With timestamps all 32 bits are hash and the ISN is
+// added; without, 24 bits are, and the ISN's upper eight are hashed instead.
+uint32_t SynCookies::base_of(const wire::Endpoint& client, const wire::Endpoint& listener,
+                             base::Seq32 client_isn, uint32_t slot, uint32_t options) {
+  const bool wide = (options & kWithTimestamps) != 0;
+  const base::Seq32 hashed(wide ? 0 : client_isn.raw() & ~kShortMask);
+  return static_cast<uint32_t>(mac(client, listener, hashed, slot, options));
 }
 
 Cookie SynCookies::make(const wire::Endpoint& client, const wire::Endpoint& listener,
@@ -111,12 +112,13 @@ Cookie SynCookies::make(const wire::Endpoint& client, const wire::Endpoint& list
   const uint32_t options = encode_options(negotiated);
   Cookie cookie;
   if (!negotiated.timestamps) {
-    cookie.iss =
-        base::Seq32(short_tag(client, listener, client_isn, slot_of(now), options) << 8 | options);
+    const uint32_t base = base_of(client, listener, client_isn, slot_of(now), options);
+    cookie.iss = base::Seq32((base + client_isn.raw()) << 8 | options);
     return cookie;
   }
-  cookie.iss = base::Seq32(static_cast<uint32_t>(
-      mac(client, listener, client_isn, slot_of(now), options | kWithTimestamps)));
+  const uint32_t base =
+      base_of(client, listener, client_isn, slot_of(now), options | kWithTimestamps);
+  cookie.iss = base::Seq32(base + client_isn.raw());
   const uint32_t clock = timestamp(now);
   cookie.tsval = (clock & ~kTimestampOptionMask) | options;
   // Never ahead of the clock: what is sent later must not look older (PAWS).
@@ -129,29 +131,34 @@ std::optional<Negotiated> SynCookies::check(const wire::Endpoint& client,
                                             base::Seq32 iss, std::optional<uint32_t> tsecr,
                                             base::Instant now) {
   if (tsecr && !is_recent(*tsecr, now)) return std::nullopt;
-  const uint32_t options = tsecr ? *tsecr & kTimestampOptionMask : iss.raw() & 0xff;
+  const uint32_t options =
+      tsecr ? (*tsecr & kTimestampOptionMask) | kWithTimestamps : iss.raw() & 0xff;
   const uint32_t slot = slot_of(now);
   for (const uint32_t s : {slot, slot - 1}) {
-    const bool ours = tsecr ? static_cast<uint32_t>(mac(client, listener, client_isn, s,
-                                                        options | kWithTimestamps)) == iss.raw()
-                            : short_tag(client, listener, client_isn, s, options) == iss.raw() >> 8;
-    if (ours) return decode_options(options, tsecr.has_value());
+    const uint32_t sum = base_of(client, listener, client_isn, s, options) + client_isn.raw();
+    if (tsecr ? sum == iss.raw() : (sum & kShortMask) == iss.raw() >> 8) {
+      return decode_options(options & kTimestampOptionMask, tsecr.has_value());
+    }
   }
   return std::nullopt;
 }
 
 bool SynCookies::is_early(const wire::Endpoint& client, const wire::Endpoint& listener,
-                          base::Seq32 seq, base::Seq32 iss, base::Instant now) {
+                          base::Seq32 seq, base::Seq32 iss, std::optional<uint32_t> tsecr,
+                          base::Instant now) {
   constexpr uint32_t kFlight = 16384;  // ten full segments, and some
-  const uint32_t options = iss.raw() & 0xff;
+  if (tsecr && !is_recent(*tsecr, now)) return false;
+  const uint32_t options =
+      tsecr ? (*tsecr & kTimestampOptionMask) | kWithTimestamps : iss.raw() & 0xff;
   const uint32_t slot = slot_of(now);
   for (const uint32_t s : {slot, slot - 1}) {
-    // The ISN may lie before a carry into the bits that are hashed.
+    // Without timestamps the ISN may lie before a carry into the bits that are hashed.
     for (const base::Seq32 near : {seq - 1, seq - 1 - kFlight}) {
-      const base::Seq32 upper(near.raw() & ~kShortMask);
-      const uint32_t low =
-          ((iss.raw() >> 8) - short_tag(client, listener, upper, s, options)) & kShortMask;
-      if ((seq - 1).in_window(upper + low, kFlight)) return true;
+      const uint32_t base = base_of(client, listener, near, s, options);
+      const base::Seq32 isn(tsecr ? iss.raw() - base
+                                  : (near.raw() & ~kShortMask) |
+                                        (((iss.raw() >> 8) - base) & kShortMask));
+      if ((seq - 1).in_window(isn, kFlight)) return true;
     }
   }
   return false;

@@ -1,15 +1,14 @@
 // SYN cookies: a half-open connection costs no memory (RFC 4987 section 3.6).
 //
-// The cookie is the ISN of our SYN-ACK. It is a keyed hash (SipHash-2-4) over the 4-tuple, the
-// client's ISN, a time slot and the options that the client offered. The options come back in the
+// The cookie is the ISN of our SYN-ACK. It is a keyed hash (SipHash-2-4) over the 4-tuple, a time
+// slot and the options that the client offered. The options come back in the
 // echoed timestamp when there is one, else in eight bits of the ISN:
 //
-//     with timestamps:     ISN = hash(32)                TSval = clock(23) | options(9)
+//     with timestamps:     ISN = hash(32) + client's ISN    TSval = clock(23) | options(9)
 //     without:             ISN = hash(24) + client's ISN(24) | options(8)
 //
-// Without timestamps the low bits of the client's ISN are added, not hashed (as Linux does): so the
-// cookie also tells how far a segment lies behind the client's first byte, and one that overtook
-// the first is known for what it is.
+// The client's ISN is added, not hashed (as Linux does): so the cookie also tells how far a segment
+// lies behind the client's first byte, and one that overtook the first is known for what it is.
 //
 // The present and the previous slot are accepted, so a forged ACK passes with probability 2^-31 or
 // 2^-23. Keys are derived from one secret and change every 256 slots (68 minutes).
@@ -62,10 +61,11 @@ class SynCookies {
                                                 base::Seq32 client_isn, base::Seq32 iss,
                                                 std::optional<uint32_t> tsecr, base::Instant now);
 
-  // True if a segment without timestamps may follow a handshake of ours whose first bytes are late
-  // or lost; wrong for one foreign segment in 2^9. Never enough to accept a connection.
+  // True if a segment may follow a handshake of ours whose first bytes are late or lost; wrong for
+  // one foreign segment in 2^9 at the most. Never enough to accept a connection.
   [[nodiscard]] bool is_early(const wire::Endpoint& client, const wire::Endpoint& listener,
-                              base::Seq32 seq, base::Seq32 iss, base::Instant now);
+                              base::Seq32 seq, base::Seq32 iss, std::optional<uint32_t> tsecr,
+                              base::Instant now);
 
   // Our timestamp clock: milliseconds with a secret offset (RFC 7323 section 5.4).
   [[nodiscard]] uint32_t timestamp(base::Instant now) const {
@@ -79,8 +79,8 @@ class SynCookies {
 
   [[nodiscard]] uint64_t mac(const wire::Endpoint& client, const wire::Endpoint& listener,
                              base::Seq32 client_isn, uint32_t slot, uint32_t options);
-  [[nodiscard]] uint32_t short_tag(const wire::Endpoint& client, const wire::Endpoint& listener,
-                                   base::Seq32 client_isn, uint32_t slot, uint32_t options);
+  [[nodiscard]] uint32_t base_of(const wire::Endpoint& client, const wire::Endpoint& listener,
+                                 base::Seq32 client_isn, uint32_t slot, uint32_t options);
   const Key& key_of(uint32_t slot);
 
   Secret secret_;

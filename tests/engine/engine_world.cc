@@ -12,8 +12,6 @@ namespace {
 using wire::IpAddress;
 using wire::MacAddress;
 
-constexpr MacAddress kClientPortMac{{0x02, 0, 0, 0, 0xff, 0}};
-constexpr MacAddress kBrokerPortMac{{0x02, 0, 0, 0, 0xff, 1}};
 constexpr uint32_t kClientNetwork = 0xc6120000;  // 198.18.0.0
 constexpr uint32_t kBrokerNetwork = 0xc6120100;  // 198.18.1.0
 constexpr uint32_t kFirstClientHost = 20;
@@ -37,28 +35,39 @@ std::unique_ptr<const config::Snapshot> compile(const config::Model& model,
   return must(config::compile(model, previous, {}));
 }
 
-wire::Endpoint broker_endpoint(unsigned i) {
-  return {IpAddress::v4(kBrokerNetwork + kFirstBrokerHost + i), 1883};
-}
-
 sim::ProxyExpectation expectation(config::ProxyProtocol version) {
   switch (version) {
-    case config::ProxyProtocol::none: return sim::ProxyExpectation::none;
-    case config::ProxyProtocol::v1: return sim::ProxyExpectation::v1;
-    case config::ProxyProtocol::v2: return sim::ProxyExpectation::v2;
+    case config::ProxyProtocol::none:
+      return sim::ProxyExpectation::none;
+    case config::ProxyProtocol::v1:
+      return sim::ProxyExpectation::v1;
+    case config::ProxyProtocol::v2:
+      return sim::ProxyExpectation::v2;
   }
   return sim::ProxyExpectation::none;
 }
 
 }  // namespace
 
+MacAddress client_mac(unsigned host) { return {{0x02, 0, 0, 0, 1, static_cast<uint8_t>(host)}}; }
+MacAddress broker_mac(unsigned broker) {
+  return {{0x02, 0, 0, 0, 2, static_cast<uint8_t>(broker)}};
+}
+IpAddress client_address(unsigned host) {
+  return IpAddress::v4(kClientNetwork + kFirstClientHost + host);
+}
+wire::Endpoint broker_endpoint(unsigned broker) {
+  return {IpAddress::v4(kBrokerNetwork + kFirstBrokerHost + broker), 1883};
+}
+wire::Endpoint listener_endpoint() { return {IpAddress::v4(kClientNetwork + 10), 1883}; }
+IpAddress snat_address(unsigned i) { return IpAddress::v4(kBrokerNetwork + 100 + i); }
+
 bool start_eal() {
   static const bool started = [] {
-    const char* arguments[] = {"test",     "--no-huge",      "--no-shconf", "--no-pci",
-                               "-m",       "256",            "-l",          "0",
-                               "--no-telemetry", "--log-level=error"};
-    return rte_eal_init(static_cast<int>(std::size(arguments)),
-                        const_cast<char**>(arguments)) >= 0;
+    const char* arguments[] = {
+        "test", "--no-huge", "--no-shconf", "--no-pci",       "-m",
+        "256",  "-l",        "0",           "--no-telemetry", "--log-level=error"};
+    return rte_eal_init(static_cast<int>(std::size(arguments)), const_cast<char**>(arguments)) >= 0;
   }();
   return started;
 }
@@ -67,13 +76,12 @@ EngineDut::EngineDut(const config::Model& model, const engine::LocalEngineOption
                      uint64_t seed)
     : random_(seed) {
   engine_ = must(engine::LocalEngine::create(
-      compile(model, nullptr), {kClientPortMac, kBrokerPortMac}, options,
+      compile(model, nullptr), {kPortMacs[0], kPortMacs[1]}, options,
       [this](config::PortId port, base::Bytes frame) { out_->transmit(port, frame); },
       base::Instant(std::chrono::seconds(1))));
 }
 
-void EngineDut::receive(unsigned port, base::Bytes frame, base::Instant now,
-                        sim::FrameSink& out) {
+void EngineDut::receive(unsigned port, base::Bytes frame, base::Instant now, sim::FrameSink& out) {
   out_ = &out;
   engine_->receive(static_cast<config::PortId>(port), frame, now,
                    random_.below(engine_->core_count()));
@@ -130,9 +138,7 @@ Setup default_setup(uint64_t seed) {
              {"brokers", "b", config::PortRole::backend, 1500, {}}};
   m.ports[0].addresses = {{IpAddress::v4(kClientNetwork + 1), 24}};
   m.ports[1].addresses = {{IpAddress::v4(kBrokerNetwork + 1), 24}};
-  m.snat_pools = {{"outside",
-                   {IpAddress::v4(kBrokerNetwork + 100), IpAddress::v4(kBrokerNetwork + 101)},
-                   1024, 65535}};
+  m.snat_pools = {{"outside", {snat_address(0), snat_address(1)}, 1024, 65535}};
   config::Pool pool;
   pool.name = "emqx";
   pool.snat = "outside";
@@ -143,7 +149,7 @@ Setup default_setup(uint64_t seed) {
   m.pools = {pool};
   config::Listener listener;
   listener.name = "mqtt";
-  listener.endpoint = {IpAddress::v4(kClientNetwork + 10), 1883};
+  listener.endpoint = listener_endpoint();
   listener.pool = "emqx";
   m.listeners = {listener};
   m.settings.max_flows = 20000;
@@ -157,21 +163,22 @@ Setup default_setup(uint64_t seed) {
 EngineWorld::EngineWorld(const Setup& setup)
     : random_(setup.seed ^ 0x5eed),
       dut_(setup.model, setup.options, setup.seed),
-      world_({setup.seed, base::Duration(1000), 24, 100'000}, dut_) {
+      world_({.seed = setup.seed, .max_frames_per_event = 24}, dut_) {
   for (unsigned i = 0; i < setup.client_hosts; ++i) {
     sim::HostConfig host;
     host.name = "client" + std::to_string(i);
-    host.mac = {{0x02, 0, 0, 0, 1, static_cast<uint8_t>(i)}};
-    host.addresses = {IpAddress::v4(kClientNetwork + kFirstClientHost + i)};
+    host.mac = client_mac(i);
+    host.addresses = {client_address(i)};
     clients_.push_back(&world_.add_host(0, host, setup.client_link, setup.client_link));
   }
   const config::Pool& pool = setup.model.pools[0];
   for (unsigned i = 0; i < setup.brokers; ++i) {
     sim::HostConfig host;
     host.name = "broker" + std::to_string(i + 1);
-    host.mac = {{0x02, 0, 0, 0, 2, static_cast<uint8_t>(i)}};
+    host.mac = broker_mac(i);
     host.addresses = {broker_endpoint(i).address};
     sim::Host& h = world_.add_host(1, host, setup.broker_link, setup.broker_link);
+    broker_hosts_.push_back(&h);
     sim::BrokerConfig config;
     config.name = host.name;
     config.address = broker_endpoint(i);
@@ -185,18 +192,23 @@ EngineWorld::EngineWorld(const Setup& setup)
     }
     brokers_.push_back(std::make_unique<sim::Broker>(h, ledger_, config));
   }
+  for (const sim::Fault fault : setup.allowed) world_.violations().allow(fault);
   world_.rules().device_may_acknowledge = 70'000;
   world_.rules().device_window = 29200;
 }
 
 void EngineWorld::client(base::Duration when, sim::ClientPlan plan) {
   const uint32_t n = next_client_++;
-  sim::Host& host = *clients_[n % clients_.size()];
-  plan.local = {host.config().addresses[0],
-                static_cast<uint16_t>(1024 + n / clients_.size() % 60000)};
-  plan.listener = {IpAddress::v4(kClientNetwork + 10), 1883};
-  world_.after(when, [this, &host, plan] {
-    conversations_.push_back(sim::open_client(host, ledger_, plan));
+  const auto hosts = static_cast<uint32_t>(clients_.size());
+  plan.local = {client_address(n % hosts), static_cast<uint16_t>(1024 + n / hosts % 60000)};
+  client_at(when, plan);
+}
+
+void EngineWorld::client_at(base::Duration when, sim::ClientPlan plan) {
+  plan.listener = listener_endpoint();
+  const uint32_t host = plan.local.address.v4_bits() - client_address(0).v4_bits();
+  world_.after(when, [this, host, plan] {
+    conversations_.push_back(sim::open_client(*clients_[host], ledger_, plan));
   });
 }
 

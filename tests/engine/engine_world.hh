@@ -1,6 +1,7 @@
 // A simulated network around the real engine: clients on port 0, brokers on port 1.
 //
-//   clients 198.18.0.0/24 --links-- [ 198.18.0.10:1883 | engine | 198.18.1.100-101 ] --links-- brokers
+//   clients 198.18.0.0/24 --links-- [ 198.18.0.10:1883 | engine | 198.18.1.100-101 ] --links--
+//   brokers
 #pragma once
 
 #include <memory>
@@ -14,6 +15,19 @@
 #include "tests/support/sim/world.hh"
 
 namespace mqlb::tests {
+
+// Ports of the engine.
+inline constexpr unsigned kClients = 0;
+inline constexpr unsigned kBrokers = 1;
+
+inline constexpr wire::MacAddress kPortMacs[]{{{0x02, 0, 0, 0, 0xff, 0}},
+                                              {{0x02, 0, 0, 0, 0xff, 1}}};
+[[nodiscard]] wire::MacAddress client_mac(unsigned host);
+[[nodiscard]] wire::MacAddress broker_mac(unsigned broker);
+[[nodiscard]] wire::IpAddress client_address(unsigned host);
+[[nodiscard]] wire::Endpoint broker_endpoint(unsigned broker);
+[[nodiscard]] wire::Endpoint listener_endpoint();
+[[nodiscard]] wire::IpAddress snat_address(unsigned i);
 
 // The EAL without privileges or hugepages; once per process.
 bool start_eal();
@@ -52,6 +66,7 @@ struct Setup {
   unsigned client_hosts = 4;
   unsigned brokers = 3;
   std::function<sim::BrokerPlan(unsigned broker, sim::Random&)> broker_plan;
+  std::vector<sim::Fault> allowed;  // violations that the test expects
 };
 
 // Two client networks' worth of addresses, three brokers, PROXY v2, short timeouts for closing.
@@ -63,6 +78,8 @@ class EngineWorld {
 
   // Opens a connection at `when` after now, from a client address and port of its own.
   void client(base::Duration when, sim::ClientPlan plan);
+  // The same from plan.local, which is one of the client hosts' addresses.
+  void client_at(base::Duration when, sim::ClientPlan plan);
   // Until nothing is left to do.
   void run();
 
@@ -73,6 +90,9 @@ class EngineWorld {
     return conversations_;
   }
   [[nodiscard]] sim::Broker& broker(size_t i) { return *brokers_[i]; }
+  [[nodiscard]] sim::Host& client_host(size_t i) { return *clients_[i]; }
+  [[nodiscard]] sim::Host& broker_host(size_t i) { return *broker_hosts_[i]; }
+  [[nodiscard]] engine::LocalEngine& engine() { return dut_.engine(); }
 
  private:
   sim::Random random_;
@@ -80,6 +100,7 @@ class EngineWorld {
   sim::World world_;
   sim::Ledger ledger_;
   std::vector<sim::Host*> clients_;
+  std::vector<sim::Host*> broker_hosts_;
   std::vector<std::unique_ptr<sim::Broker>> brokers_;
   std::vector<std::shared_ptr<sim::Conversation>> conversations_;
   uint32_t next_client_ = 0;

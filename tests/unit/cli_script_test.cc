@@ -60,7 +60,7 @@ void errors_name_file_and_line(void** state) {
   } rows[] = {
       {"pool ad x\n# fine\n\nset idle-max 0\nshow version\nbackend add nowhere a 198.18.1.1:1",
        {":1: unknown word 'ad', expected add, remove or set",
-        ":4: SECONDS: '0' is not a number from 1 to 31536000",
+        ":4: SECONDS: '0' is not a number from 1 to 259200",
         ":5: this is possible in the shell only", ":6: there is no pool 'nowhere'"}},
       {"pool add emqx snat none\n", {": pool 'emqx' uses SNAT pool 'none', which does not exist"}},
       {std::string("set poll\0 busy\n", 15), {":1: the line has a control character"}},

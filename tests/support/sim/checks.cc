@@ -59,6 +59,8 @@ void SegmentChecks::note_syn(const Segment& syn, Instant now) {
 
 void SegmentChecks::check(const Segment& s, const CheckState& state, Instant now) {
   check_options(s, state, now);
+  // It speaks of an older connection of these addresses.
+  if (state.syn_sent && !s.has(kSyn) && rules_.challenge_on_syn) return;
   if (s.has(kAck)) check_ack(s, state, now);
   if (s.timestamps) check_timestamps(s, state, now);
   // A repeated SYN is the device's or the peer's first answer once more; it is old by nature.
@@ -101,7 +103,6 @@ void SegmentChecks::check_options(const Segment& s, const CheckState& state, Ins
 }
 
 void SegmentChecks::check_ack(const Segment& s, const CheckState& state, Instant now) {
-  if (state.syn_sent && !s.has(kSyn) && rules_.challenge_on_syn) return;
   const int64_t ack = ack_offset(s.ack, state);
   if (ack > static_cast<int64_t>(state.snd_max)) {
     complain(Fault::ack_unsent, now, s,
@@ -147,7 +148,8 @@ void SegmentChecks::check_staleness(const Segment& s, const CheckState& state, u
   const auto known = static_cast<int64_t>(there->next() - truth_->received_begins);
   true_ack_floor_.note(known, now, rules_.max_transit);
   const auto acknowledged = static_cast<int64_t>(ack);
-  if (true_ack_floor_.has_floor && acknowledged < true_ack_floor_.floor) {
+  const bool again = comes_again(s, state);
+  if (!again && true_ack_floor_.has_floor && acknowledged < true_ack_floor_.floor) {
     complain(Fault::ack_stale, now, s,
              "does not acknowledge " + std::to_string(true_ack_floor_.floor - acknowledged) +
                  " bytes that the peer received long before");
@@ -157,7 +159,7 @@ void SegmentChecks::check_staleness(const Segment& s, const CheckState& state, u
   const int64_t rounding = there->window_unit() + (int64_t{1} << state.snd_shift);
   const int64_t right = acknowledged + (int64_t{s.window} << state.snd_shift) + rounding;
   const bool full = s.window == 0xffff;  // more cannot be said
-  if (!full && true_window_floor_.has_floor && right < true_window_floor_.floor) {
+  if (!again && !full && true_window_floor_.has_floor && right < true_window_floor_.floor) {
     complain(Fault::window, now, s, "window far smaller than the peer's");
   }
 }
@@ -182,9 +184,9 @@ void SegmentChecks::check_sack(const Segment& s, const CheckState& state, Instan
   }
 }
 
-// What lies before something that was seen may carry an older ACK and timestamp: the old ACK is
-// ignored (RFC 9293 section 3.10.7.4), and PAWS compares what fills a hole only with the last
-// segment that arrived in order (RFC 7323 section 4.3).
+// What lies before something that was seen may carry an older ACK, window and timestamp: the old ACK
+// and window are ignored (RFC 9293 section 3.10.7.4, SND.WL1), and PAWS compares what fills a hole
+// only with the last segment that arrived in order (RFC 7323 section 4.3).
 bool SegmentChecks::comes_again(const Segment& s, const CheckState& state) const {
   return !s.payload.empty() && seq_offset(s.seq, state) < furthest_;
 }

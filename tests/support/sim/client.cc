@@ -88,7 +88,7 @@ void ClientSession::on_alarm(TcpEndpoint& tcp, Instant now) {
     set_alarm(give_up_at_);
     send_pieces(tcp, now);
   } else if (tcp.phase() != Phase::time_wait) {
-    outcome().gave_up = true;
+    outcome().gave_up = plan_.ending != Ending::reset_early || !rest_sent_;
     tcp.abort(now);
   }
 }
@@ -106,7 +106,10 @@ void ClientSession::send_rest(TcpEndpoint& tcp, Instant now) {
     tcp.write(encode_empty(kPingreq), now, TcpEndpoint::Boundary::yes);
   }
   if (plan_.ending == Ending::half_close) tcp.close(now);
-  if (plan_.ending == Ending::reset_early) tcp.abort(now);
+  if (plan_.ending == Ending::reset_early) {
+    give_up_at_ = now;  // as soon as what was written is out
+    set_alarm(now);
+  }
 }
 
 void ClientSession::send_publishes(TcpEndpoint& tcp, Instant now) {

@@ -21,6 +21,7 @@ struct TcpOptions {
   uint32_t timestamp_offset = 0;
 
   uint16_t mss = 1460;
+  bool announce_mss = true;                 // else `mss` must be 536 (RFC 9293 section 3.7.1)
   std::optional<uint8_t> window_scale = 7;  // none: not offered, not accepted
   bool sack = true;
   bool timestamps = true;

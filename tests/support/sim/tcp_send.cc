@@ -31,7 +31,7 @@ void TcpEndpoint::send_syn(Instant now) {
   Segment s;
   s.seq = options_.iss;
   s.flags = passive_ ? kSyn | kAck : kSyn;
-  s.mss = options_.mss;
+  if (options_.announce_mss) s.mss = options_.mss;
   s.window_scale = options_.window_scale;
   s.sack_permitted = options_.sack;
   s.window = static_cast<uint16_t>(std::min<uint32_t>(options_.receive_buffer, 65535));

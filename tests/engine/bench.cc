@@ -1,0 +1,173 @@
+#include "tests/engine/bench.hh"
+
+#include <utility>
+
+namespace mqlb::tests {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr uint16_t kWindow = 512;
+
+std::unique_ptr<Bench>& bench_of_test() {
+  static std::unique_ptr<Bench> bench;
+  return bench;
+}
+
+}  // namespace
+
+sim::Segment RawEnd::segment(uint8_t flags, base::Bytes payload) const {
+  sim::Segment s;
+  s.source = local;
+  s.destination = remote;
+  s.seq = nxt;
+  if ((flags & sim::kAck) != 0) s.ack = peer;
+  s.flags = flags;
+  s.window = kWindow;
+  s.payload = payload;
+  if (timestamps) s.timestamps = sim::Timestamps{tsval, tsecr};
+  return s;
+}
+
+RawEnd raw_client(uint16_t port, unsigned host) {
+  RawEnd e;
+  e.mac = client_mac(host);
+  e.local = {client_address(host), port};
+  e.remote = listener_endpoint();
+  return e;
+}
+
+Bench::Bench(const Setup& setup)
+    : dut_(setup.model, setup.options, setup.seed),
+      drops_seen_(static_cast<size_t>(base::Drop::count_)) {
+  pass(10ms);
+  new_drops();
+}
+
+void Bench::transmit(unsigned port, base::Bytes frame) {
+  if (sim::ether_type(frame) == sim::kEtherTypeArp) {
+    const auto arp = sim::parse_arp(frame);
+    const bool question = arp && arp->request && arp->sender != arp->target && port == kBrokers;
+    if (question) questions_.emplace_back(frame.begin(), frame.end());
+    return;
+  }
+  Sent s;
+  s.port = port;
+  s.bytes.assign(frame.begin(), frame.end());
+  s.tcp = sim::parse_segment(s.bytes, s.segment) == sim::FrameFault::none;
+  sent_.push_back(std::move(s));
+}
+
+void Bench::answer_arp() {
+  for (const auto& question : std::exchange(questions_, {})) {
+    const auto arp = sim::parse_arp(question);
+    const unsigned broker = arp->target.v4_bits() - broker_endpoint(0).address.v4_bits();
+    const sim::ArpPacket answer{false, broker_mac(broker), arp->target, arp->sender_mac,
+                                arp->sender};
+    dut_.receive(kBrokers, sim::encode_arp(arp->sender_mac, answer), now_, *this);
+  }
+}
+
+SentFrames Bench::take() {
+  answer_arp();
+  return std::exchange(sent_, {});
+}
+
+SentFrames Bench::frame(unsigned port, base::Bytes bytes) {
+  dut_.receive(port, bytes, now_, *this);
+  return take();
+}
+
+SentFrames Bench::send(const RawEnd& from, const sim::Segment& segment) {
+  return frame(from.port, sim::encode_segment(from.mac, kPortMacs[from.port], segment, 0));
+}
+
+SentFrames Bench::pass(base::Duration time) {
+  for (const base::Instant end = now_ + time; now_ < end;) {
+    now_ += 1ms;
+    dut_.advance(now_, *this);
+    answer_arp();
+  }
+  return take();
+}
+
+bool Bench::handshake(RawEnd& client) {
+  sim::Segment syn = client.segment(sim::kSyn);
+  syn.mss = 1460;
+  const SentFrames answer = send(client, syn);
+  if (answer.size() != 1 || !answer[0].tcp) return false;
+  const sim::Segment& s = answer[0].segment;
+  if (s.flags != (sim::kSyn | sim::kAck) || s.ack != client.nxt + 1U) return false;
+  client.nxt += 1;
+  client.peer = s.seq + 1U;
+  if (s.timestamps) client.tsecr = s.timestamps->value;
+  for (const Sent& sent : send(client, client.segment(sim::kAck))) {
+    if (sent.port == kClients) return false;
+  }
+  return true;
+}
+
+RawEnd Bench::ask_broker(RawEnd& client, const std::string& client_id) {
+  sim::ConnectFields fields;
+  fields.client_id = client_id;
+  const sim::Buffer connect = sim::encode_connect(fields);
+  const SentFrames asked = send(client, client.segment(sim::kAck | sim::kPsh, connect));
+  client.nxt += static_cast<uint32_t>(connect.size());
+  RawEnd broker;
+  if (asked.size() != 1 || asked[0].port != kBrokers || !asked[0].tcp ||
+      asked[0].segment.flags != sim::kSyn) {
+    return broker;
+  }
+  const sim::Segment& syn = asked[0].segment;
+  broker.port = kBrokers;
+  broker.mac = wire::MacAddress::load(asked[0].bytes.data());
+  broker.local = syn.destination;
+  broker.remote = syn.source;
+  broker.nxt = base::Seq32(50'000);
+  broker.peer = syn.seq + 1U;
+  broker.timestamps = syn.timestamps.has_value();
+  if (syn.timestamps) broker.tsecr = syn.timestamps->value;
+  return broker;
+}
+
+bool Bench::accept(RawEnd& broker, RawEnd& client) {
+  sim::Segment answer = broker.segment(sim::kSyn | sim::kAck);
+  answer.mss = 1460;
+  const SentFrames first = send(broker, answer);
+  broker.nxt += 1;
+  for (const Sent& s : first) {
+    if (!s.tcp || s.port != kBrokers || s.segment.seq != broker.peer) return false;
+    broker.peer += static_cast<uint32_t>(s.segment.payload.size());
+  }
+  if (first.size() != 2) return false;  // the header, and the held CONNECT
+  const SentFrames acked = send(broker, broker.segment(sim::kAck));
+  return acked.size() == 1 && acked[0].port == kClients && acked[0].segment.ack == client.nxt;
+}
+
+bool Bench::splice(RawEnd& client, RawEnd& broker, const std::string& client_id) {
+  if (!handshake(client)) return false;
+  broker = ask_broker(client, client_id);
+  return broker.port == kBrokers && accept(broker, client);
+}
+
+std::vector<std::string> Bench::new_drops() {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < drops_seen_.size(); ++i) {
+    const uint64_t n = count(static_cast<base::Drop>(i));
+    for (; drops_seen_[i] < n; ++drops_seen_[i]) names.emplace_back(base::kDropTexts[i].name);
+  }
+  return names;
+}
+
+Bench& new_bench(const Setup& setup) {
+  bench_of_test().reset();
+  bench_of_test() = std::make_unique<Bench>(setup);
+  return *bench_of_test();
+}
+
+int drop_bench(void** /*state*/) {
+  bench_of_test().reset();
+  return 0;
+}
+
+}  // namespace mqlb::tests
