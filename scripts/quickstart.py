@@ -172,7 +172,9 @@ def run(keep):
 def main():
     if sys.argv[1:] == ["--clean"]:
         return clean()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Also where a shell that started this in the background had SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         return run(keep="--keep" in sys.argv[1:])
     except KeyboardInterrupt:

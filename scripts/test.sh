@@ -79,7 +79,8 @@ contained() {
   fi
   CXX=clang++ build build-clang || results+=("the build in build-clang")
   meson_suite build unit engine
-  if build build-asan --buildtype debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+  if build build-asan -Doptimization=1 -Ddebug=true -Dwerror=false \
+    -Db_sanitize=address,undefined -Db_lundef=false
   then
     meson_suite build-asan unit engine
   else

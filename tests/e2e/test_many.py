@@ -65,7 +65,8 @@ def test_100000_syns_without_ack(lb, topology, sinks, loads, steady):
         memory = None
         for _ in range(2):
             memory = lb.resident_kib()
-            with steady():
+            # TCP repeats what is lost; that takes long where the machine is busy.
+            with steady(worst=20):
                 loads[0].start("open", destination=[netns.VIP, 1883], window=20, clients=[
                     [f"flooded-{i}", netns.client_addresses(1)[0], 0] for i in range(500)])
                 flood(lb, host.sock, frames)
@@ -78,11 +79,12 @@ def test_100000_syns_without_ack(lb, topology, sinks, loads, steady):
 def flood(lb, sock, frames):
     """Sends until the balancer has answered as many SYNs: AF_PACKET loses some of a flood."""
     goal = answered(lb) + len(frames)
-    batches = itertools.cycle(range(0, len(frames), 10000))
+    batch = 2000
+    batches = itertools.cycle(range(0, len(frames), batch))
 
     def send_more():
         first = next(batches)
-        for frame in frames[first:first + 10000]:
+        for frame in frames[first:first + batch]:
             try:
                 sock.send(frame)
             except OSError as error:
