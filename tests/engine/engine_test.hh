@@ -4,6 +4,7 @@
 // Environment, for finding faults:
 //   CAPTURE=FILE    writes every frame at the engine's ports to a pcap file
 //   CONNECTIONS=N   as many connections as this in each test that opens many
+//   SEED=N          other random numbers than those of a usual run
 #pragma once
 
 #include <functional>
