@@ -26,7 +26,7 @@ inline constexpr Range kConnectTimeoutRange{10, 60'000};     // milliseconds
 inline constexpr Range kMaxConnectRange{128, 1'048'576};     // bytes
 inline constexpr Range kConnectDeadlineRange{100, 600'000};  // milliseconds
 inline constexpr Range kIdleFloorRange{1, 604'800};          // seconds, as those below
-inline constexpr Range kIdleMaxRange{1, 259'200};  // a record has 16 bits of 4 s
+inline constexpr Range kIdleMaxRange{1, 259'200};            // a record has 16 bits of 4 s
 inline constexpr Range kClosingTimeoutRange{1, 600};
 inline constexpr Range kHalfCloseTimeoutRange{1, 86'400};
 inline constexpr Range kSnatQuarantineRange{0, 3'600};
