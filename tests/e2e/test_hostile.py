@@ -302,6 +302,8 @@ def test_segment_of_no_flow_is_reset(lb, host, undisturbed, flags, payload, reas
 
 def test_resets_are_limited(lb, host, undisturbed):
     limit, burst, segments = 10, 8, 200
+    # One segment in some hundreds looks as if it had overtaken the end of its handshake.
+    names = ("unknown-flow", "unknown-flow-quiet", "early-segment")
     lb.ctl(f"set rst-per-second {limit}")
     try:
         before, began = lb.counters(), time.monotonic()
@@ -314,14 +316,15 @@ def test_resets_are_limited(lb, host, undisturbed):
         for first in range(0, segments, 20):
             for n in range(first, first + 20):
                 host.send(tcp_frame(host, flags=ACK, sport=7000 + n))
-            wait.until(lambda: sum(rise("unknown-flow", "unknown-flow-quiet")) >= first + 20, 5,
-                       "segments counted")
+            wait.until(lambda: sum(rise(*names)) >= first + 20, 5, "segments counted")
         resets = len(answers(host))
         seconds = time.monotonic() - began
     finally:
         lb.ctl("set rst-per-second 1000")
     assert 1 <= resets <= burst + limit * seconds + 1
-    assert rise("unknown-flow", "unknown-flow-quiet") == [resets, segments - resets]
+    unknown, quiet, early = rise(*names)
+    assert (unknown, quiet + early) == (resets, segments - resets)
+    assert early <= 5
 
 
 def test_blind_segments_do_not_end_a_live_flow(lb, host, companion, undisturbed):
