@@ -181,7 +181,10 @@ def test_client_that_leaves_before_connect(lb, host, undisturbed):
 
 
 def tcp_frame(host, flags=SYN, payload=b"", ip=None, **fields):
-    fields = {"sport": 6000, "dport": 1883, "seq": 7, "ack": 9, "window": 1000, **fields}
+    """With a timestamp that is none of the balancer's: without one, a chance acknowledgement
+    number looks like an answer to it once in some hundred times."""
+    fields = {"sport": 6000, "dport": 1883, "seq": 7, "ack": 9, "window": 1000,
+              "options": [("Timestamp", (7, 9))], **fields}
     packet = host.ether() / host.ip(**(ip or {})) / TCP(flags=flags, **fields)
     return packet / Raw(payload) if payload else packet
 
