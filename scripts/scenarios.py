@@ -14,7 +14,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from scripts.scenario import connects, losses, sessions  # noqa: E402, F401  (they enter theirs)
+from scripts.scenario import (  # noqa: E402, F401  (they enter what they have)
+    clients, connects, ends, links, losses, sessions)
 from scripts.scenario.catalogue import SCENARIOS, write  # noqa: E402
 
 

@@ -98,8 +98,15 @@ class Side:
             self.next += len(part)
         return pieces
 
+    @staticmethod
+    def join(first, second):
+        """One piece of two that follow each other."""
+        assert first.end == second.seq
+        return Piece(first.seq, first.data + second.data, second.flags)
+
     def segment_size(self):
-        return self.peer.options.mss - (12 if self.agreed.timestamps else 0)
+        mss = 536 if self.peer.options.mss is None else self.peer.options.mss  # RFC 9293, 3.7.1
+        return mss - (12 if self.agreed.timestamps else 0)
 
     def put(self, *pieces, captured=True, arrives=True, gap=None):
         """Sends pieces in this order. captured: the capture has them; arrives: the peer too."""
