@@ -2,7 +2,7 @@
 # with; and install_packages, which installs those that are missing.
 
 build_packages="g++ meson ninja-build pkg-config libdpdk-dev libxxhash-dev libsodium-dev
-  libexpected-dev libcmocka-dev"
+  libexpected-dev libpcap-dev libcmocka-dev"
 run_packages="iproute2 ethtool python3 rabbitmq-server"
 test_packages="clang mosquitto mosquitto-clients haproxy python3-pytest python3-pytest-timeout
   python3-paho-mqtt python3-scapy"

@@ -22,22 +22,6 @@ int run_core(void* loop) {
 
 }  // namespace
 
-base::Result<void> check_supported(const config::Model& model) {
-  const auto refuse = [](const std::string& what) {
-    return base::fail(what + ": IPv6 is not served yet");
-  };
-  if (model.ports.empty()) return base::fail("the configuration has no port (port add ...)");
-  for (const config::Listener& listener : model.listeners) {
-    if (!listener.endpoint.address.is_v4()) return refuse("listener " + listener.name);
-  }
-  for (const config::Pool& pool : model.pools) {
-    for (const config::Backend& backend : pool.backends) {
-      if (!backend.endpoint.address.is_v4()) return refuse("backend " + backend.name);
-    }
-  }
-  return {};
-}
-
 void Daemon::RcuDeleter::operator()(rte_rcu_qsbr* rcu) const { rte_free(rcu); }
 
 Daemon::Daemon(const config::Model& model) : model_(model) {
@@ -224,7 +208,7 @@ base::Result<void> Daemon::apply(const config::Model& model) {
     return base::fail("max-flows and max-connecting cannot change while the daemon runs");
   }
   if (auto valid = config::validate(model); !valid) return valid;
-  if (auto supported = check_supported(model); !supported) return supported;
+  if (auto supported = config::check_supported(model); !supported) return supported;
   for (const config::SnatPool& pool : model.snat_pools) {
     for (const config::SnatEntry& now : snapshot_->snats) {
       const auto& all = pool.addresses;

@@ -17,9 +17,6 @@
 
 namespace mqlb::app {
 
-// Refuses what can be configured but is not served yet.
-[[nodiscard]] base::Result<void> check_supported(const config::Model& model);
-
 class Daemon : public cli::Runtime {
  public:
   // model: valid. EAL is initialised. Ports are started and memory is taken; no core runs yet.

@@ -120,7 +120,7 @@ int run(int argc, char** argv) {
   config::Model model;
   std::vector<std::string> errors = cli::run_script(arguments.config, model);
   if (errors.empty()) {
-    if (auto supported = check_supported(model); !supported) {
+    if (auto supported = config::check_supported(model); !supported) {
       errors.push_back(arguments.config + ": " + supported.error().message);
     }
   }

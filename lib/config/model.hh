@@ -134,4 +134,7 @@ struct Model {
 // brokers and gateways, addresses that mean two things. The message names the object.
 [[nodiscard]] base::Result<void> validate(const Model& model);
 
+// Refuses what can be configured but is not served yet.
+[[nodiscard]] base::Result<void> check_supported(const Model& model);
+
 }  // namespace mqlb::config

@@ -18,7 +18,7 @@ namespace mqlb::pcap {
 
 struct Record {
   uint64_t number = 0;           // in its file, from 1, as Wireshark counts
-  int64_t time = 0;              // nanoseconds since 1970
+  int64_t time = 0;              // nanoseconds since 1970, at most 2^62 - 1 from it, both ways
   base::Bytes bytes;             // as captured; until the next call of next()
   uint32_t original_length = 0;  // on the wire; more than bytes.size(): the record was snapped
 };

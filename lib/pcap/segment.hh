@@ -2,12 +2,13 @@
 // loopback, raw IP; IPv4 and IPv6 with extension headers.
 //
 // Made for captures, not for a NIC: checksums are not looked at (offloads leave them open), sizes
-// beyond any MTU are allowed, and an IPv4 total length of 0 (segmentation offload) means all that
-// was captured.
+// beyond any MTU are allowed, and an IPv4 total length or IPv6 payload length of 0 (segmentation
+// offload) means all that was on the wire.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "lib/base/bytes.hh"
@@ -44,19 +45,22 @@ struct Segment {
 
 // Why a record is no TCP segment that could be used.
 enum class Unusable : uint8_t {
-  link_type,     // one that is not read
-  truncated,     // ends before its headers do although it was not snapped
-  snapped,       // cut in its headers by the snapshot length
-  not_ip,        // ARP, 802.3, ...
+  link_type,  // one that is not read
+  truncated,  // ends before its headers or its IP length do although it was not snapped
+  snapped,    // cut in its headers by the snapshot length
+  not_ip,     // ARP, 802.3, ...
   not_tcp,
   ip_fragment,
   bad_ip_header,
-  bad_tcp_header,
+  bad_tcp_header,  // or a port 0
 };
 
 // One lower-case word-with-dashes for tables.
 [[nodiscard]] std::string_view to_string(Unusable reason);
 
 [[nodiscard]] tl::expected<Segment, Unusable> parse_segment(int link_type, const Record& record);
+
+// What kind of packet a record is, for tables: "arp", "udp", "ethertype 0x88cc", "link type 105".
+[[nodiscard]] std::string describe(int link_type, const Record& record);
 
 }  // namespace mqlb::pcap

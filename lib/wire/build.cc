@@ -35,7 +35,8 @@ void write_ipv4(uint8_t* p, const IpAddress& source, const IpAddress& destinatio
 
 size_t build_segment(const Segment& segment, base::MutableBytes out) {
   uint8_t options[kMaxTcpOptions];
-  const size_t options_length = encode_tcp_options(segment.options, options);
+  const size_t options_length =
+      encode_sack(segment.sack, options, encode_tcp_options(segment.options, options));
   const size_t tcp_length = kTcpHeader + options_length + segment.payload.size();
   const size_t frame_length = kEthernetHeader + kIpv4Header + tcp_length;
   if (frame_length > out.size() || frame_length > 0xffff) return 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "lib/base/bytes.hh"
 #include "lib/base/seq32.hh"
@@ -15,7 +16,7 @@ struct LinkPair {
   MacAddress destination;
 };
 
-// One TCP segment in host order. Options other than those in `options` are not sent.
+// One TCP segment in host order. Options other than those in `options` and `sack` are not sent.
 struct Segment {
   LinkPair link;
   Endpoint source;
@@ -25,6 +26,7 @@ struct Segment {
   uint8_t flags = kAck;
   uint16_t window = 0;
   TcpOptions options;
+  std::span<const SackBlock> sack{};
   base::Bytes payload{};
 };
 

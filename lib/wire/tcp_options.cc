@@ -90,4 +90,22 @@ size_t encode_tcp_options(const TcpOptions& options, uint8_t* out) {
   return w.size();
 }
 
+size_t encode_sack(std::span<const SackBlock> blocks, uint8_t* options, size_t length) {
+  constexpr size_t kBlock = 8;
+  constexpr size_t kHead = 4;  // two NOPs, kind, length
+  if (blocks.empty() || length + kHead + kBlock > kMaxTcpOptions) return length;
+  const size_t room = (kMaxTcpOptions - length - kHead) / kBlock;
+  const size_t count = std::min(blocks.size(), room);
+  base::ByteWriter w({options + length, kMaxTcpOptions - length});
+  w.u8(kOptionNop);
+  w.u8(kOptionNop);
+  w.u8(kOptionSack);
+  w.u8(static_cast<uint8_t>(2 + count * kBlock));
+  for (const SackBlock& block : blocks.first(count)) {
+    w.be32(block.left.raw());
+    w.be32(block.right.raw());
+  }
+  return length + w.size();
+}
+
 }  // namespace mqlb::wire

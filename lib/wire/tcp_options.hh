@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "lib/base/bytes.hh"
+#include "lib/base/seq32.hh"
 #include "lib/wire/headers.hh"
 
 namespace mqlb::wire {
@@ -28,6 +30,13 @@ struct Timestamps {
   uint32_t echo_reply = 0;  // TSecr
 };
 
+// RFC 2018 section 3: bytes received out of order.
+struct SackBlock {
+  base::Seq32 left;
+  base::Seq32 right;  // one past the last
+};
+inline constexpr size_t kMaxSackBlocks = 4;
+
 struct TcpOptions {
   std::optional<uint16_t> mss;
   std::optional<uint8_t> window_scale;  // over 14 is read as 14 (RFC 7323 section 2.3)
@@ -46,5 +55,9 @@ inline constexpr size_t kMaxTcpOptions = kMaxTcpHeader - kTcpHeader;
 // Writes MSS, window scale, SACK permitted and timestamps, as present, padded to a multiple of 4;
 // returns the length. `out` holds at least kMaxTcpOptions.
 size_t encode_tcp_options(const TcpOptions& options, uint8_t* out);
+
+// Appends a SACK option behind `length` bytes of options, with as many of the blocks as there is
+// room for, aligned by two NOPs; returns the new length.
+size_t encode_sack(std::span<const SackBlock> blocks, uint8_t* options, size_t length);
 
 }  // namespace mqlb::wire
