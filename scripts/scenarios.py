@@ -15,7 +15,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from scripts.scenario import (  # noqa: E402, F401  (they enter what they have)
-    clients, connects, ends, links, losses, sessions)
+    clients, connects, ends, frames, hostile, links, losses, sessions)
 from scripts.scenario.catalogue import SCENARIOS, write  # noqa: E402
 
 

@@ -1,0 +1,167 @@
+"""Runs mqlb-replay for a row, and puts what came of it into text that can be compared."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+
+import scripts.scenarios  # noqa: F401  (enters the scenarios)
+from scripts import capture_text
+from scripts.scenario import catalogue
+from tests.support import capture_file, daemon, decode, netns
+
+HERE = os.path.join(netns.ROOT, "tests", "golden")
+CONFIGS, EXPECTED, RECORDED = (os.path.join(HERE, name)
+                               for name in ("configs", "expected", "recorded"))
+OUTPUT = "output.pcapng"
+PACKETS = "packets:"  # begins the line before them
+_MOST_PACKETS, _SHOWN = 400, 20
+_COST = re.compile(r"mqlb-replay: \d+ connections in .* s, at most \d+ MB of memory\n")
+
+
+@dataclass
+class Outcome:
+    """What one run gave. `packets`: of the output; `lines`: each as text."""
+
+    status: int
+    stdout: str
+    stderr: str
+    directory: str
+    packets: list = field(default_factory=list)
+    lines: list = field(default_factory=list)
+
+    def report(self):
+        return json.loads(self.stdout)
+
+
+def write_capture(name, directory):
+    """The capture of a scenario, or of a recorded text, as NAME.pcap."""
+    path = os.path.join(directory, name + ".pcap")
+    if name in catalogue.SCENARIOS:
+        catalogue.write(name, path)
+    else:
+        capture_text.to_capture(os.path.join(RECORDED, name + ".txt"), path)
+
+
+def copy_config(name, directory):
+    shutil.copy(os.path.join(CONFIGS, name + ".conf"), directory)
+    return name + ".conf"
+
+
+def run(arguments, directory, timeout=120):
+    """Runs the program in this directory: names of files in its messages are short and constant."""
+    environment = {**os.environ, "LC_ALL": "C", "RUNTIME_DIRECTORY": directory,
+                   "ASAN_OPTIONS": "detect_leaks=0",
+                   "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+    done = subprocess.run([daemon.program("mqlb-replay"), *arguments], cwd=directory,
+                          env=environment, capture_output=True, text=True, timeout=timeout,
+                          stdin=subprocess.DEVNULL, check=False)
+    outcome = Outcome(done.returncode, done.stdout, _COST.sub("", done.stderr), directory)
+    path = os.path.join(directory, OUTPUT)
+    if os.path.exists(path):
+        capture = capture_file.read(path)
+        outcome.packets = capture.packets
+        outcome.lines = [packet_line(capture, packet) for packet in capture.packets]
+    return outcome
+
+
+def play(row, directory):
+    """Runs a row in a directory of its own; twice, and compares, if the row says so."""
+    os.makedirs(directory)
+    for name in row.captures:
+        write_capture(name, directory)
+    words = [copy_config(word[:-5], directory) if word.endswith(".conf") else word
+             for word in row.options]
+    captures = [name + ".pcap" for name in row.captures]
+    if "--list" in words:
+        return run([*words, *captures], directory)
+    arguments = ["--offline", "--config", copy_config(row.config, directory), "--output", OUTPUT,
+                 "--json", *words, *captures]
+    outcome = run(arguments, directory)
+    if row.twice:
+        _assert_repeats(outcome, arguments)
+    return outcome
+
+
+def _assert_repeats(first, arguments):
+    path = os.path.join(first.directory, OUTPUT)
+    os.rename(path, path + ".1")
+    second = run(arguments, first.directory)
+    assert (second.status, second.stdout) == (first.status, first.stdout), "another report"
+    with open(path, "rb") as a, open(path + ".1", "rb") as b:
+        assert a.read() == b.read(), "the same arguments gave another output"
+
+
+def packet_line(capture, packet):
+    seconds, nanoseconds = divmod(packet.time, 10**9)
+    direction = {capture_file.IN: "in", capture_file.OUT: "out"}[packet.direction]
+    interface = capture.interfaces[packet.interface].name
+    return (f"{seconds}.{nanoseconds // 1000:06} {interface} {direction:3} "
+            f"{decode.line(packet.data)}")
+
+
+def text_of(row, outcome):
+    """What the expected file of a row holds."""
+    lines = [f"# {row.shows}", f"exit {outcome.status}", *outcome.stderr.splitlines()]
+    if outcome.status != 2 and "--list" not in row.options:
+        lines += report_lines(outcome.report(), len(row.captures) > 1)
+    else:
+        lines += outcome.stdout.splitlines()
+    lines += [f"{PACKETS} {len(outcome.lines)}", *shortened(outcome.lines)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def shortened(lines):
+    """A long list without its middle, of which a digest is left."""
+    if len(lines) <= _MOST_PACKETS:
+        return lines
+    middle = "\n".join(lines[_SHOWN:-_SHOWN]).encode()
+    return [*lines[:_SHOWN],
+            f"... {len(lines) - 2 * _SHOWN} more: {hashlib.sha256(middle).hexdigest()}",
+            *lines[-_SHOWN:]]
+
+
+def report_lines(report, with_capture=False):
+    lines = [_connection_line(c, with_capture) for c in report["connections"]]
+    lines = shortened(lines)
+    for skipped in report["skipped"]:
+        where = f"{skipped['capture']} " if with_capture else ""
+        lines.append(f"skipped {where}record {skipped['record']}, {skipped['records']} in all: "
+                     f"{skipped['what']}: {skipped['why']}")
+    lines.append(_counts("totals", report["totals"]))
+    lines += [_counts(group, counts) for group, counts in report["counters"].items()]
+    return lines
+
+
+def _connection_line(c, with_capture):
+    parts = [f"{c['capture']} " if with_capture else "", f"record {c['record']}: {c['client']}"]
+    parts.append(f" as {c['played_as']}" if c["played_as"] != c["client"] else "")
+    parts.append(f" {c['version']} {_shortened_id(c['client_id'])!a}" if c["version"] else "")
+    parts.append(f" > {c['backend']}")
+    parts.append(f" (was {c['moved_from']})" if c.get("moved_from") else "")
+    parts.append(f", {c['proxy_header']}" if c["proxy_header"] else "")
+    parts += [_bytes_text(way, c[way]) for way in ("to_broker", "to_client")]
+    if c["time_to_splice_us"] is not None:
+        parts.append(f", spliced after {c['time_to_splice_us']} us")
+    parts.append(_counts(",", c["segments"]) + f", {c['end']}")
+    parts.append(f": PROBLEM: {c['problem']}" if c["problem"] else "")
+    return "".join(parts)
+
+
+def _shortened_id(text):
+    return text if len(text) <= 64 else f"{text[:32]}... ({len(text)})"
+
+
+def _bytes_text(way, direction):
+    arrived, expected = direction["arrived"], direction["expected"]
+    text = f", {way.replace('_', ' ')} {arrived} of {'?' if expected is None else expected}"
+    if direction["difference"] is not None:
+        text += f" WRONG AT {direction['difference']}"
+    return text
+
+
+def _counts(name, counts):
+    return name + "".join(f" {key} {value}" for key, value in counts.items())
