@@ -16,7 +16,7 @@ using replay::Recording;
 using replay::Side;
 using replay::Step;
 
-base::Result<pcap::Reader> read(base::Bytes input) {
+base::Result<pcap::Reader> open(base::Bytes input) {
   // A stream for reading does not write.
   std::FILE* stream = fmemopen(const_cast<uint8_t*>(input.data()), input.size(), "rb");
   check(stream != nullptr, "a stream");
@@ -120,7 +120,7 @@ void check_capture(const replay::Capture& capture, uint64_t records, size_t size
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const base::Bytes input(data, size);
   if (input.empty()) return 0;
-  auto reader = read(input);
+  auto reader = open(input);
   if (!reader) {
     check(reader.error().message.starts_with("input: "), "an error names its file");
     return 0;
@@ -128,7 +128,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint64_t records = check_records(*reader);
   for (const bool keep_loose : {false, true}) {
     replay::Loader loader({.ports = {}, .keep_loose = keep_loose});
-    auto again = read(input);
+    auto again = open(input);
     check(again.has_value(), "what can be read can be read again");
     if (loader.add(std::move(*again), "input")) check_capture(loader.finish(), records, size);
   }
