@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "lib/proxy_protocol/proxy_protocol.hh"
 #include "lib/base/random.hh"
+#include "lib/proxy_protocol/proxy_protocol.hh"
 
 namespace mqlb::replay {
 namespace {
@@ -227,9 +227,8 @@ void BrokerConnection::adopt(ClientConnection& client, base::Instant now) {
   Row& row = session_.rows_[*client_];
   row.backend = session_.setup_.brokers[broker_].name;
   row.proxy_header = header_text_;
-  row.proxy_header_wrong =
-      header_source_ && (*header_source_ != client.player().local() ||
-                         *header_destination_ != client.player().remote());
+  row.proxy_header_wrong = header_source_ && (*header_source_ != client.player().local() ||
+                                              *header_destination_ != client.player().remote());
   row.to_broker = {client_script_->stream_size(), 0, std::nullopt};
   client.has_broker = true;
   player_.set_prefix(static_cast<uint32_t>(header_size_));

@@ -85,8 +85,7 @@ Wire::Passage Wire::pass(base::MutableBytes frame) {
   Passage out;
   if (random_.chance(faults_.loss)) return out;
   if (random_.chance(faults_.corrupt) && frame.size() > wire::kEthernetHeader) {
-    const size_t at =
-        wire::kEthernetHeader + random_.below(frame.size() - wire::kEthernetHeader);
+    const size_t at = wire::kEthernetHeader + random_.below(frame.size() - wire::kEthernetHeader);
     frame[at] = static_cast<uint8_t>(frame[at] ^ 1U << random_.below(8));
   }
   out.delays[out.copies++] = draw_delay();

@@ -254,7 +254,8 @@ void Player::send_ack(base::Instant now) {
 void Player::repeat_front(base::Instant now) {
   const Piece& front = flight_.front();
   ++repeated_;
-  const auto flags = static_cast<uint8_t>(kAck | (front.fin ? kFin : 0) | (front.length ? kPsh : 0));
+  const auto flags =
+      static_cast<uint8_t>(kAck | (front.fin ? kFin : 0) | (front.length ? kPsh : 0));
   send_piece(front, flags, ack_number(), {}, now);
 }
 
