@@ -157,6 +157,8 @@ int play_offline(Arguments& arguments, const replay::Capture& capture) {
   }
   const std::vector<wire::Endpoint> listeners = listeners_of(*model);
   if (!arguments.play.target && listeners.size() == 1) arguments.play.target = listeners[0];
+  // Where no acknowledgement is lost, nobody has to wait for its repetition: it saves memory.
+  if (replay::is_lossless(arguments.faults)) arguments.play.linger = base::Duration(1'000'000);
   const auto plan = replay::make_plan(capture, arguments.play, listeners);
   if (!plan) return fail(plan.error().message);
   if (auto started = start_private_eal(*model); !started) return fail(started.error().message);

@@ -31,6 +31,7 @@ PlayerSetup client_setup(const Planned& planned, const Recording& recording,
   setup.mtu = mtu;
   setup.speed = options.speed;
   setup.patience = options.patience;
+  setup.linger = options.linger;
   return setup;
 }
 
@@ -44,6 +45,7 @@ PlayerSetup broker_setup(const wire::Endpoint& local, const wire::Endpoint& remo
   setup.mtu = mtu;
   setup.speed = options.speed;
   setup.patience = options.patience;
+  setup.linger = options.linger;
   setup.iss = base::Seq32(static_cast<uint32_t>(base::Random(options.seed + index).u64()));
   setup.syn.mss = static_cast<uint16_t>(mtu - wire::kIpv4Header - wire::kTcpHeader);
   setup.syn.window_scale = kStubWindowScale;

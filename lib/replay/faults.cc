@@ -1,5 +1,6 @@
 #include "lib/replay/faults.hh"
 
+#include <algorithm>
 #include <charconv>
 
 #include "lib/wire/headers.hh"
@@ -46,6 +47,11 @@ bool set(Faults& faults, std::string_view key, std::string_view value) {
 }
 
 }  // namespace
+
+bool is_lossless(const WireFaults& faults) {
+  return std::all_of(faults.begin(), faults.end(),
+                     [](const Faults& f) { return f.loss <= 0 && f.corrupt <= 0; });
+}
 
 base::Result<void> parse_faults(std::string_view text, WireFaults& out) {
   const auto wrong = [&] {

@@ -42,6 +42,7 @@ struct PlayOptions {
   bool compare_server_bytes = true;
   uint64_t seed = 1;
   base::Duration patience{10'000'000};
+  base::Duration linger{10'000'000};  // TIME-WAIT
 };
 
 struct Planned {

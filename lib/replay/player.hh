@@ -79,6 +79,9 @@ struct PlayerSetup {
   uint16_t mtu = 1500;
   double speed = 1;  // captured gaps are divided by it; 0: no gaps
   base::Duration patience{10'000'000};
+  // How long the end of a closed connection answers a FIN whose acknowledgement was lost:
+  // TIME-WAIT.
+  base::Duration linger{10'000'000};
 };
 
 class Player {
