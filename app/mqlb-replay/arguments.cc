@@ -284,8 +284,7 @@ base::Result<Arguments> parse_arguments(int argc, char** argv) {
   int choice = 0;
   while ((choice = getopt_long(argc, argv, "", kOptions, nullptr)) != -1) {
     if (choice == '?') {
-      return base::fail("'" + std::string(argv[optind - 1]) +
-                        "' is no option, or lacks its value");
+      return base::fail("'" + std::string(argv[optind - 1]) + "' is no option, or lacks its value");
     }
     if (auto done = take_option(choice, optarg, out); !done) return tl::unexpected(done.error());
   }

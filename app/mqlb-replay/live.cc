@@ -21,8 +21,7 @@ constexpr base::Duration kLongestRest{200};
 volatile std::sig_atomic_t stop_requested = 0;
 void request_stop(int) { stop_requested = 1; }
 
-config::Port port_model(const std::string& name, const std::string& device,
-                        config::PortRole role) {
+config::Port port_model(const std::string& name, const std::string& device, config::PortRole role) {
   config::Port port;
   port.name = name;
   port.device = device;
@@ -32,7 +31,8 @@ config::Port port_model(const std::string& name, const std::string& device,
 
 class Live {
  public:
-  explicit Live(dpdk::Ports& ports) : ports_(ports), io_(ports, 0, nullptr), output_(io_, counters_) {}
+  explicit Live(dpdk::Ports& ports)
+      : ports_(ports), io_(ports, 0, nullptr), output_(io_, counters_) {}
 
   void send(config::PortId port, base::Bytes bytes) {
     engine::Frame frame;
@@ -102,8 +102,8 @@ base::Result<replay::OfflineResult> play_live(const Arguments& arguments,
                                               const replay::Capture& capture,
                                               const std::vector<replay::Planned>& plan,
                                               const replay::Progress& progress) {
-  const bool one_port = arguments.broker_port.empty() ||
-                        arguments.broker_port == arguments.client_port;
+  const bool one_port =
+      arguments.broker_port.empty() || arguments.broker_port == arguments.client_port;
   std::vector<config::Port> models{
       port_model("clients", arguments.client_port, config::PortRole::both)};
   if (!one_port) {

@@ -62,11 +62,16 @@ base::Result<void> start_private_eal(const config::Model& model) {
   sched_getaffinity(0, sizeof allowed, &allowed);
   size_t cpu = 0;
   while (cpu < CPU_SETSIZE && CPU_ISSET(cpu, &allowed) == 0) ++cpu;
-  const std::vector<std::string> words{
-      "mqlb-replay",        "--no-huge",      "--no-shconf", "--no-pci",
-      "--no-telemetry",     "-m",             std::to_string(megabytes),
-      "--lcores",           "0@" + std::to_string(cpu),
-      "--log-level=lib.eal:error"};
+  const std::vector<std::string> words{"mqlb-replay",
+                                       "--no-huge",
+                                       "--no-shconf",
+                                       "--no-pci",
+                                       "--no-telemetry",
+                                       "-m",
+                                       std::to_string(megabytes),
+                                       "--lcores",
+                                       "0@" + std::to_string(cpu),
+                                       "--log-level=lib.eal:error"};
   std::vector<char*> argv;
   for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
@@ -106,8 +111,7 @@ base::Result<void> check_conducts(const replay::PlayOptions& options, const conf
   return {};
 }
 
-base::Result<replay::OfflineResult> play(const Arguments& arguments,
-                                         const replay::Capture& capture,
+base::Result<replay::OfflineResult> play(const Arguments& arguments, const replay::Capture& capture,
                                          const std::vector<replay::Planned>& plan,
                                          const config::Model& model, const std::string& output) {
   std::optional<pcap::Writer> writer;
@@ -119,9 +123,9 @@ base::Result<replay::OfflineResult> play(const Arguments& arguments,
     writer = std::move(*created);
   }
   ProgressLine progress(plan.size());
-  auto result = replay::play_offline(capture, plan, arguments.play, arguments.faults, model,
-                                     writer ? &*writer : nullptr,
-                                     [&](size_t ended) { progress(ended); });
+  auto result =
+      replay::play_offline(capture, plan, arguments.play, arguments.faults, model,
+                           writer ? &*writer : nullptr, [&](size_t ended) { progress(ended); });
   if (!result) return result;
   if (writer) {
     if (auto written = writer->finish(); !written) return tl::unexpected(written.error());
@@ -153,6 +157,8 @@ int play_offline(Arguments& arguments, const replay::Capture& capture) {
   }
   const std::vector<wire::Endpoint> listeners = listeners_of(*model);
   if (!arguments.play.target && listeners.size() == 1) arguments.play.target = listeners[0];
+  // Where no acknowledgement is lost, nobody has to wait for its repetition: it saves memory.
+  if (replay::is_lossless(arguments.faults)) arguments.play.linger = base::Duration(1'000'000);
   const auto plan = replay::make_plan(capture, arguments.play, listeners);
   if (!plan) return fail(plan.error().message);
   if (auto started = start_private_eal(*model); !started) return fail(started.error().message);

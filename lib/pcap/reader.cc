@@ -25,7 +25,14 @@ int64_t to_time(int64_t seconds, int64_t fraction) {
 
 }  // namespace
 
-void Reader::Close::operator()(struct pcap* p) const { pcap_close(p); }
+struct Reader::Handle {
+  pcap_t* pcap;
+};
+
+void Reader::Close::operator()(Handle* handle) const {
+  pcap_close(handle->pcap);
+  delete handle;
+}
 
 base::Result<Reader> Reader::open(const std::string& path) {
   std::FILE* stream = std::fopen(path.c_str(), "rb");
@@ -41,20 +48,20 @@ base::Result<Reader> Reader::read(std::FILE* stream, const std::string& name) {
     std::fclose(stream);
     return base::fail(name + ": " + error);
   }
-  return Reader(handle, name);
+  return Reader(new Handle{handle}, name);
 }
 
-int Reader::link_type() const { return pcap_datalink(handle_.get()); }
+int Reader::link_type() const { return pcap_datalink(handle_->pcap); }
 
 base::Result<std::optional<Record>> Reader::next() {
   pcap_pkthdr* header = nullptr;
   const u_char* bytes = nullptr;
-  const int status = pcap_next_ex(handle_.get(), &header, &bytes);
+  const int status = pcap_next_ex(handle_->pcap, &header, &bytes);
   if (status == PCAP_ERROR_BREAK) return std::nullopt;
   ++records_;
   if (status != 1) {
     return base::fail(name_ + ": record " + std::to_string(records_) + ": " +
-                      pcap_geterr(handle_.get()));
+                      pcap_geterr(handle_->pcap));
   }
   Record record;
   record.number = records_;

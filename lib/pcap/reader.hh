@@ -8,11 +8,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "lib/base/bytes.hh"
 #include "lib/base/result.hh"
-
-struct pcap;
 
 namespace mqlb::pcap {
 
@@ -37,12 +36,13 @@ class Reader {
   [[nodiscard]] base::Result<std::optional<Record>> next();
 
  private:
+  struct Handle;  // libpcap's own type is a `pcap` too
   struct Close {
-    void operator()(struct pcap* p) const;
+    void operator()(Handle* handle) const;
   };
-  Reader(struct pcap* handle, std::string name) : handle_(handle), name_(std::move(name)) {}
+  Reader(Handle* handle, std::string name) : handle_(handle), name_(std::move(name)) {}
 
-  std::unique_ptr<struct pcap, Close> handle_;
+  std::unique_ptr<Handle, Close> handle_;
   std::string name_;
   uint64_t records_ = 0;
 };

@@ -48,29 +48,29 @@ class Block {
   }
   void end_options() { option(kEndOfOptions, {}); }
 
-  void write(std::FILE* file) {
+  // Gives errno, 0 if all went well.
+  [[nodiscard]] int write(std::FILE* file) {
     const auto length = static_cast<uint32_t>(bytes_.size() + 4);
     u32(length);
     for (size_t i = 0; i < 4; ++i) bytes_[4 + i] = static_cast<uint8_t>(length >> (8 * i));
-    // An error stays with the stream until finish() asks for it.
-    (void)std::fwrite(bytes_.data(), 1, bytes_.size(), file);
+    return std::fwrite(bytes_.data(), 1, bytes_.size(), file) == bytes_.size() ? 0 : errno;
   }
 
  private:
   std::vector<uint8_t> bytes_;
 };
 
-void write_section_header(std::FILE* file) {
+int write_section_header(std::FILE* file) {
   Block block(kSectionHeader);
   block.u32(kByteOrderMagic);
   block.u16(1);  // version 1.0
   block.u16(0);
   block.u32(UINT32_MAX);  // the section's length is not given
   block.u32(UINT32_MAX);
-  block.write(file);
+  return block.write(file);
 }
 
-void write_interface(std::FILE* file, const std::string& name) {
+int write_interface(std::FILE* file, const std::string& name) {
   constexpr uint8_t kNanoseconds = 9;  // negative power of ten
   Block block(kInterfaceDescription);
   block.u16(kEthernet);
@@ -79,7 +79,7 @@ void write_interface(std::FILE* file, const std::string& name) {
   block.option(kInterfaceName, base::as_bytes(name));
   block.option(kTimeResolution, {&kNanoseconds, 1});
   block.end_options();
-  block.write(file);
+  return block.write(file);
 }
 
 }  // namespace
@@ -89,8 +89,8 @@ base::Result<Writer> Writer::create(const std::string& path,
   std::FILE* file = std::fopen(path.c_str(), "wb");
   if (file == nullptr) return base::fail(path + ": " + std::strerror(errno));
   Writer writer(file, path);
-  write_section_header(file);
-  for (const std::string& name : interfaces) write_interface(file, name);
+  writer.note(write_section_header(file));
+  for (const std::string& name : interfaces) writer.note(write_interface(file, name));
   return writer;
 }
 
@@ -107,19 +107,13 @@ void Writer::write(uint32_t interface, Direction direction, int64_t time, base::
   block.padded(frame);
   block.option(kPacketFlags, flags);
   block.end_options();
-  block.write(file_.get());
+  note(block.write(file_.get()));
 }
 
 base::Result<void> Writer::finish() {
-  std::FILE* file = file_.release();
-  errno = 0;
-  const bool flushed = std::fflush(file) == 0;
-  const bool good = flushed && std::ferror(file) == 0;
-  const int error = errno;
-  const bool closed = std::fclose(file) == 0;
-  if (good && closed) return {};
-  const int reason = good ? errno : error;
-  return base::fail(path_ + ": " + (reason != 0 ? std::strerror(reason) : "cannot be written"));
+  if (std::fclose(file_.release()) != 0) note(errno);
+  if (error_ != 0) return base::fail(path_ + ": " + std::strerror(error_));
+  return {};
 }
 
 }  // namespace mqlb::pcap

@@ -32,9 +32,11 @@ class Writer {
     void operator()(std::FILE* f) const { std::fclose(f); }
   };
   Writer(std::FILE* file, std::string path) : file_(file), path_(std::move(path)) {}
+  void note(int error) { error_ = error_ != 0 ? error_ : error; }
 
   std::unique_ptr<std::FILE, Close> file_;
   std::string path_;
+  int error_ = 0;  // errno of the first write that failed
 };
 
 }  // namespace mqlb::pcap

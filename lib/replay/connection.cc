@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "lib/proxy_protocol/proxy_protocol.hh"
 #include "lib/base/random.hh"
+#include "lib/proxy_protocol/proxy_protocol.hh"
 
 namespace mqlb::replay {
 namespace {
@@ -31,6 +31,7 @@ PlayerSetup client_setup(const Planned& planned, const Recording& recording,
   setup.mtu = mtu;
   setup.speed = options.speed;
   setup.patience = options.patience;
+  setup.linger = options.linger;
   return setup;
 }
 
@@ -44,6 +45,7 @@ PlayerSetup broker_setup(const wire::Endpoint& local, const wire::Endpoint& remo
   setup.mtu = mtu;
   setup.speed = options.speed;
   setup.patience = options.patience;
+  setup.linger = options.linger;
   setup.iss = base::Seq32(static_cast<uint32_t>(base::Random(options.seed + index).u64()));
   setup.syn.mss = static_cast<uint16_t>(mtu - wire::kIpv4Header - wire::kTcpHeader);
   setup.syn.window_scale = kStubWindowScale;
@@ -227,9 +229,8 @@ void BrokerConnection::adopt(ClientConnection& client, base::Instant now) {
   Row& row = session_.rows_[*client_];
   row.backend = session_.setup_.brokers[broker_].name;
   row.proxy_header = header_text_;
-  row.proxy_header_wrong =
-      header_source_ && (*header_source_ != client.player().local() ||
-                         *header_destination_ != client.player().remote());
+  row.proxy_header_wrong = header_source_ && (*header_source_ != client.player().local() ||
+                                              *header_destination_ != client.player().remote());
   row.to_broker = {client_script_->stream_size(), 0, std::nullopt};
   client.has_broker = true;
   player_.set_prefix(static_cast<uint32_t>(header_size_));

@@ -1,5 +1,6 @@
 #include "lib/replay/faults.hh"
 
+#include <algorithm>
 #include <charconv>
 
 #include "lib/wire/headers.hh"
@@ -47,6 +48,11 @@ bool set(Faults& faults, std::string_view key, std::string_view value) {
 
 }  // namespace
 
+bool is_lossless(const WireFaults& faults) {
+  return std::all_of(faults.begin(), faults.end(),
+                     [](const Faults& f) { return f.loss <= 0 && f.corrupt <= 0; });
+}
+
 base::Result<void> parse_faults(std::string_view text, WireFaults& out) {
   const auto wrong = [&] {
     return base::fail("'" + std::string(text) +
@@ -85,8 +91,7 @@ Wire::Passage Wire::pass(base::MutableBytes frame) {
   Passage out;
   if (random_.chance(faults_.loss)) return out;
   if (random_.chance(faults_.corrupt) && frame.size() > wire::kEthernetHeader) {
-    const size_t at =
-        wire::kEthernetHeader + random_.below(frame.size() - wire::kEthernetHeader);
+    const size_t at = wire::kEthernetHeader + random_.below(frame.size() - wire::kEthernetHeader);
     frame[at] = static_cast<uint8_t>(frame[at] ^ 1U << random_.below(8));
   }
   out.delays[out.copies++] = draw_delay();

@@ -31,6 +31,9 @@ struct Faults {
 
 using WireFaults = std::array<Faults, kWires>;
 
+// No frame is lost or damaged.
+[[nodiscard]] bool is_lossless(const WireFaults& faults);
+
 // "WHERE:KEY=VALUE[,KEY=VALUE...]" as the option --fault takes it; changes what it names.
 [[nodiscard]] base::Result<void> parse_faults(std::string_view text, WireFaults& out);
 

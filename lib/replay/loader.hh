@@ -20,9 +20,13 @@ class Loader {
 
  private:
   struct File {
-    int64_t begins = 0;     // nanoseconds since 1970
-    size_t recordings = 0;  // its share of capture_
+    int64_t begins = 0;  // nanoseconds since 1970
+    int64_t ends = 0;
+    // Its share of capture_.
+    size_t recordings = 0;
+    size_t recordings_end = 0;
     size_t loose = 0;
+    size_t loose_end = 0;
   };
 
   LoadOptions options_;

@@ -56,7 +56,8 @@ std::vector<uint8_t> answer_subscription(const MqttPacket& packet, mqtt::Version
   if (version == mqtt::Version::v5_0) body.push_back(0);  // no properties
   const bool subscribe = packet.type == PacketType::subscribe;
   // UNSUBACK has a payload in 5.0 only (3.1.1 section 3.11.3).
-  if (subscribe || version == mqtt::Version::v5_0) body.insert(body.end(), list.begin(), list.end());
+  if (subscribe || version == mqtt::Version::v5_0)
+    body.insert(body.end(), list.begin(), list.end());
   return encode(subscribe ? PacketType::suback : PacketType::unsuback, body);
 }
 

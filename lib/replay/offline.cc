@@ -13,8 +13,10 @@ constexpr wire::MacAddress kBrokerMac{{0x02, 0, 0, 0, 0, 2}};
 constexpr base::Instant kStart{base::Duration(1'000'000)};
 // The engine's timers: each millisecond while frames pass, more rarely while nothing goes on.
 constexpr base::Duration kTick{1'000};
-constexpr base::Duration kQuietTick{20'000};
 constexpr base::Duration kQuiet{1'000'000};
+constexpr base::Duration kQuietTick{20'000};
+constexpr base::Duration kSilence{60'000'000};
+constexpr base::Duration kSilentTick{500'000};
 // Before the clients begin: the engine asks for its brokers' link addresses.
 constexpr base::Duration kSettle{100'000};
 constexpr size_t kBuffers = 32768;
@@ -62,7 +64,8 @@ class World {
   void step();
   size_t keep(base::Bytes frame);
   [[nodiscard]] base::Instant next_tick() const {
-    return last_tick_ + (now_ < last_frame_ + kQuiet ? kTick : kQuietTick);
+    if (now_ < last_frame_ + kQuiet) return last_tick_ + kTick;
+    return last_tick_ + (now_ < last_frame_ + kSilence ? kQuietTick : kSilentTick);
   }
 
   const Capture& capture_;

@@ -31,14 +31,11 @@ struct OfflineResult {
 // Told how many connections have ended, now and then.
 using Progress = std::function<void(size_t ended)>;
 
-// model: valid. output: both sides of the balancer, with interfaces in the order of the ports; null:
-// none.
-[[nodiscard]] base::Result<OfflineResult> play_offline(const Capture& capture,
-                                                       const std::vector<Planned>& plan,
-                                                       const PlayOptions& options,
-                                                       const WireFaults& faults,
-                                                       const config::Model& model,
-                                                       pcap::Writer* output,
-                                                       const Progress& progress);
+// model: valid. output: both sides of the balancer, with interfaces in the order of the ports;
+// null: none.
+[[nodiscard]] base::Result<OfflineResult> play_offline(
+    const Capture& capture, const std::vector<Planned>& plan, const PlayOptions& options,
+    const WireFaults& faults, const config::Model& model, pcap::Writer* output,
+    const Progress& progress);
 
 }  // namespace mqlb::replay

@@ -95,7 +95,8 @@ std::vector<std::optional<size_t>> predecessors(const std::vector<Recording>& re
       if (!added && end(known->second) <= r.begins) out[i] = known->second;
       known->second = i;
     }
-    const auto [known, added] = last_of_addresses.try_emplace({r.client.endpoint, r.server.endpoint}, i);
+    const auto [known, added] =
+        last_of_addresses.try_emplace({r.client.endpoint, r.server.endpoint}, i);
     if (!added) out[i] = std::max(out[i].value_or(0), known->second);
     known->second = i;
   }
@@ -135,8 +136,9 @@ base::Result<std::vector<Planned>> make_plan(const Capture& capture, const PlayO
       for (uint32_t n = 0; n < options.repeat; ++n) {
         auto local = n == 0 ? addresses.place(captured, client) : addresses.fresh(captured, client);
         if (!local) return tl::unexpected(local.error());
-        Planned p{i, client, wait + begin_time(recordings[i], i, options.speed), std::nullopt,
-                  *local, targets[i]};
+        Planned p{
+            i,      client,    wait + begin_time(recordings[i], i, options.speed), std::nullopt,
+            *local, targets[i]};
         if (n > 0) {
           p.after = plan.size() - 1;
         } else if (before[i]) {

@@ -31,24 +31,25 @@ inline constexpr uint32_t kSpareNetwork = 0xc6128000;  // 198.18.128.0
 inline constexpr uint8_t kSpareLength = 17;
 
 struct PlayOptions {
-  std::optional<wire::Endpoint> target;         // of all clients
-  std::optional<wire::Prefix> client_network;   // where clients' addresses are taken from
-  uint32_t clients = 1;                         // each recording so many times, as other clients
-  uint32_t repeat = 1;                          // each client so many times, one after the other
-  double rate = 10000;                          // new connections a second, when multiplied
-  double speed = 1;                             // captured gaps are divided by it; 0: no gaps
+  std::optional<wire::Endpoint> target;        // of all clients
+  std::optional<wire::Prefix> client_network;  // where clients' addresses are taken from
+  uint32_t clients = 1;                        // each recording so many times, as other clients
+  uint32_t repeat = 1;                         // each client so many times, one after the other
+  double rate = 10000;                         // new connections a second, when multiplied
+  double speed = 1;                            // captured gaps are divided by it; 0: no gaps
   BrokerTalk brokers = BrokerTalk::stub;
-  std::map<std::string, Conduct> conducts;      // by the broker's name
+  std::map<std::string, Conduct> conducts;  // by the broker's name
   bool compare_server_bytes = true;
   uint64_t seed = 1;
   base::Duration patience{10'000'000};
+  base::Duration linger{10'000'000};  // TIME-WAIT
 };
 
 struct Planned {
   size_t recording = 0;
-  uint32_t client = 0;            // 0: as captured; others have another Client ID
-  base::Duration begins{};       // not earlier than this, since the beginning ...
-  std::optional<size_t> after;   // ... and not before that one has ended
+  uint32_t client = 0;          // 0: as captured; others have another Client ID
+  base::Duration begins{};      // not earlier than this, since the beginning ...
+  std::optional<size_t> after;  // ... and not before that one has ended
   wire::Endpoint local;
   wire::Endpoint target;
 };

@@ -11,8 +11,7 @@ using wire::kRst;
 using wire::kSyn;
 
 constexpr uint32_t kMaxHeld = 1U << 26;  // farther ahead is not kept
-constexpr base::Duration kLinger{1'000'000};
-constexpr unsigned kDuplicateAcks = 3;  // RFC 5681 section 3.2
+constexpr unsigned kDuplicateAcks = 3;   // RFC 5681 section 3.2
 constexpr uint32_t kHeaders = wire::kIpv4Header + wire::kTcpHeader;
 constexpr uint32_t kTimestampsSize = 12;
 
@@ -214,7 +213,7 @@ void Player::count_reply(base::Instant now) {
 void Player::finish(End end, base::Instant now) {
   if (end_ == End::none) end_ = end;
   if (end == End::open) return;  // goes on answering
-  over_at_ = now + kLinger;
+  over_at_ = now + setup_.linger;
   timer_ = kNever;
   if (end != End::closed) {
     ack_due_ = kNever;

@@ -3,8 +3,8 @@
 //
 // A step is taken when its time has come and the player knows what the captured host knew: as much
 // of the other side's, and as much of its own acknowledged. What the network loses is repeated, and
-// what arrives is acknowledged at the latest after kAckDelay, even where the script does not say so.
-// Without a script the owner decides what is said (say, close, abort).
+// what arrives is acknowledged at the latest after kAckDelay, even where the script does not say
+// so. Without a script the owner decides what is said (say, close, abort).
 //
 // Offsets count from the byte behind the SYN; the FIN takes one number behind the last byte:
 //
@@ -79,6 +79,9 @@ struct PlayerSetup {
   uint16_t mtu = 1500;
   double speed = 1;  // captured gaps are divided by it; 0: no gaps
   base::Duration patience{10'000'000};
+  // How long the end of a closed connection answers a FIN whose acknowledgement was lost:
+  // TIME-WAIT.
+  base::Duration linger{10'000'000};
 };
 
 class Player {
@@ -162,9 +165,7 @@ class Player {
   void retransmit(base::Instant now);
   void start_timer(base::Instant now);
   void stall(Wait wait, base::Instant now);
-  [[nodiscard]] base::Seq32 ack_number() const {
-    return irs_ + 1 + rcv_ + (peer_fin_ ? 1U : 0U);
-  }
+  [[nodiscard]] base::Seq32 ack_number() const { return irs_ + 1 + rcv_ + (peer_fin_ ? 1U : 0U); }
   [[nodiscard]] base::Seq32 step_ack(const Step& step) const;
   [[nodiscard]] std::vector<wire::SackBlock> step_sack(const Step& step, base::Seq32 ack) const;
   [[nodiscard]] uint16_t wire_window() const;

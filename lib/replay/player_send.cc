@@ -15,6 +15,8 @@ using wire::kSyn;
 
 constexpr base::Duration kSynTimeout{1'000'000};  // RFC 6298 section 2
 constexpr base::Duration kTimeout{300'000};
+// Far below RFC 6298's least of 60 s: patience is shorter than that.
+constexpr base::Duration kLongestTimeout{2'000'000};
 constexpr unsigned kMaxTries = 8;
 constexpr unsigned kUnacknowledged = 2;  // segments, RFC 9293 section 3.8.6.3
 // A script knows when its host acknowledged, and that may be rarely.
@@ -254,7 +256,8 @@ void Player::send_ack(base::Instant now) {
 void Player::repeat_front(base::Instant now) {
   const Piece& front = flight_.front();
   ++repeated_;
-  const auto flags = static_cast<uint8_t>(kAck | (front.fin ? kFin : 0) | (front.length ? kPsh : 0));
+  const auto flags =
+      static_cast<uint8_t>(kAck | (front.fin ? kFin : 0) | (front.length ? kPsh : 0));
   send_piece(front, flags, ack_number(), {}, now);
 }
 
@@ -285,8 +288,8 @@ void Player::retransmit(base::Instant now) {
 }
 
 void Player::start_timer(base::Instant now) {
-  const base::Duration base_time = phase_ == Phase::open ? kTimeout : kSynTimeout;
-  timer_ = now + base_time * (1U << std::min(tries_, kMaxTries));
+  const base::Duration first = phase_ == Phase::open ? kTimeout : kSynTimeout;
+  timer_ = now + std::min(first * (1U << std::min(tries_, kMaxTries)), kLongestTimeout);
 }
 
 void Player::advance(base::Instant now) {

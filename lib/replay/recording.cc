@@ -14,6 +14,8 @@
 namespace mqlb::replay {
 namespace {
 
+constexpr base::Duration kMostPause{1'000'000};  // between files
+
 // Bytes that stay where they are.
 class ByteStore {
  public:
@@ -54,6 +56,7 @@ class FileLoader {
   base::Result<void> read(pcap::Reader& reader);
   void assemble_all();
   [[nodiscard]] int64_t begins() const { return begins_; }
+  [[nodiscard]] int64_t ends() const { return ends_; }
   [[nodiscard]] bool is_empty() const { return records_ == 0; }
 
  private:
@@ -73,6 +76,7 @@ class FileLoader {
   const LoadOptions& options_;
   Capture& out_;
   int64_t begins_ = 0;
+  int64_t ends_ = 0;
   uint64_t records_ = 0;
   ByteStore store_;
   Conversations conversations_;
@@ -89,7 +93,8 @@ base::Result<void> FileLoader::read(pcap::Reader& reader) {
     auto record = reader.next();
     if (!record) return tl::unexpected(record.error());
     if (!*record) return {};
-    if (records_++ == 0) begins_ = (*record)->time;
+    if (records_++ == 0) begins_ = ends_ = (*record)->time;
+    ends_ = std::max(ends_, (*record)->time);
     take(link_type, **record);
   }
 }
@@ -179,19 +184,25 @@ base::Result<void> Loader::add(pcap::Reader reader, const std::string& name) {
   if (auto read = file.read(reader); !read) return read;
   if (file.is_empty()) return {};
   file.assemble_all();
-  files_.push_back(
-      {file.begins(), capture_.recordings.size() - recordings, capture_.loose.size() - loose});
+  files_.push_back({file.begins(), file.ends(), recordings, capture_.recordings.size(), loose,
+                    capture_.loose.size()});
   return {};
 }
 
 Capture Loader::finish() {
-  const auto earliest = std::ranges::min_element(files_, {}, &File::begins);
-  size_t recording = 0;
-  size_t loose = 0;
-  for (const File& file : files_) {
-    const base::Duration later = since(earliest->begins, file.begins);
-    for (size_t i = 0; i < file.recordings; ++i) capture_.recordings[recording++].begins += later;
-    for (size_t i = 0; i < file.loose; ++i) capture_.loose[loose++].at += later;
+  std::ranges::stable_sort(files_, {}, &File::begins);
+  base::Duration later{0};  // of the file before, since the beginning of all
+  for (size_t i = 0; i < files_.size(); ++i) {
+    const File& file = files_[i];
+    if (i > 0) {
+      const int64_t ended = std::max(files_[i - 1].ends, files_[i - 1].begins);
+      const base::Duration length = since(files_[i - 1].begins, ended);
+      later += std::min(since(files_[i - 1].begins, file.begins), length + kMostPause);
+    }
+    for (size_t r = file.recordings; r < file.recordings_end; ++r) {
+      capture_.recordings[r].begins += later;
+    }
+    for (size_t f = file.loose; f < file.loose_end; ++f) capture_.loose[f].at += later;
   }
   std::ranges::stable_sort(capture_.recordings, {}, &Recording::begins);
   std::ranges::stable_sort(capture_.loose, {}, &LooseFrame::at);

@@ -94,7 +94,8 @@ struct Capture {
   uint64_t records = 0;
 };
 
-// Reads all files, each for itself: connections do not reach from one file into another.
+// Reads all files, each for itself: connections do not reach from one file into another. Files keep
+// their distance in time, but a pause from the end of one to the next is at most a second.
 //
 // The client is who sent the SYN or, when the capture begins behind it, whose first payload is a
 // CONNECT. A new SYN with another sequence number on the same addresses begins another connection;

@@ -51,9 +51,9 @@ std::string problem_of(const Direction& direction, const std::string& where, boo
 Identity identity_of(const Report& report, size_t index) {
   const Planned& planned = (*report.plan)[index];
   const Recording& recording = report.capture->recordings[planned.recording];
-  const Rewrite rewrite = planned.client == 0 ? Rewrite()
-                                              : Rewrite(recording.client.stream,
-                                                        "-" + std::to_string(planned.client));
+  const Rewrite rewrite =
+      planned.client == 0 ? Rewrite()
+                          : Rewrite(recording.client.stream, "-" + std::to_string(planned.client));
   return identify(Script(recording, true, rewrite).first_packet());
 }
 
@@ -92,7 +92,8 @@ std::string row_json(const Report& report, size_t index) {
   out += ", \"proxy_header\": " + or_null(row.proxy_header);
   out += ", \"to_broker\": " + to_json(row.to_broker);
   out += ", \"to_client\": " + to_json(row.to_client);
-  const auto splice = row.time_to_splice ? std::optional(row.time_to_splice->count()) : std::nullopt;
+  const auto splice =
+      row.time_to_splice ? std::optional(row.time_to_splice->count()) : std::nullopt;
   out += ", \"time_to_splice_us\": " + or_null(splice);
   out += ", \"segments\": {\"played\": " + std::to_string(row.played) +
          ", \"split\": " + std::to_string(row.split) +
@@ -106,8 +107,8 @@ std::string counts_json(const Counts& counts, const Texts& texts) {
   std::string out;
   for (size_t i = 0; i < counts.size(); ++i) {
     if (counts[i] == 0) continue;
-    out += (out.empty() ? "" : ", ") + json_string(texts[i].name) + ": " +
-           std::to_string(counts[i]);
+    out +=
+        (out.empty() ? "" : ", ") + json_string(texts[i].name) + ": " + std::to_string(counts[i]);
   }
   return "{" + out + "}";
 }
@@ -217,10 +218,10 @@ void print_json(const Report& report, std::FILE* out) {
   std::fputs("],\n \"skipped\": [", out);
   for (size_t i = 0; i < report.capture->skipped.size(); ++i) {
     const Skipped& s = report.capture->skipped[i];
-    std::fprintf(out, "%s\n  {\"capture\": %s, \"record\": %s, \"records\": %s, \"what\": %s, \"why\": %s}",
-                 i == 0 ? "" : ",", json_string(s.file).c_str(), std::to_string(s.record).c_str(),
-                 std::to_string(s.records).c_str(), json_string(s.what).c_str(),
-                 json_string(s.why).c_str());
+    std::fprintf(
+        out, "%s\n  {\"capture\": %s, \"record\": %s, \"records\": %s, \"what\": %s, \"why\": %s}",
+        i == 0 ? "" : ",", json_string(s.file).c_str(), std::to_string(s.record).c_str(),
+        std::to_string(s.records).c_str(), json_string(s.what).c_str(), json_string(s.why).c_str());
   }
   std::fprintf(out, "],\n \"totals\": %s", totals_json(report).c_str());
   if (report.counters) {

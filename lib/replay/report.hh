@@ -24,8 +24,8 @@ struct Totals {
   size_t moved = 0;
 };
 
-// Why a row counts as a difference; empty: it does not. What a RST, that was captured too, kept from
-// arriving is none.
+// Why a row counts as a difference; empty: it does not. What a RST, that was captured too, kept
+// from arriving is none.
 [[nodiscard]] std::string problem_of(const Row& row, const Recording& recording);
 [[nodiscard]] Totals totals_of(const Report& report);
 

@@ -143,9 +143,9 @@ class Session {
   SessionSetup setup_;
   Emit emit_;
 
-  std::vector<Row> rows_;                                // as plan_
-  std::vector<std::vector<uint32_t>> replies_;           // as recordings
-  std::vector<std::vector<size_t>> successors_;          // as plan_; empty if there are none
+  std::vector<Row> rows_;                                   // as plan_
+  std::vector<std::vector<uint32_t>> replies_;              // as recordings
+  std::vector<std::vector<size_t>> successors_;             // as plan_; empty if there are none
   std::vector<std::unique_ptr<ClientConnection>> clients_;  // as plan_; null: not open
   std::vector<std::unique_ptr<BrokerConnection>> brokers_;  // by order of their SYNs
   std::unordered_map<Addresses, size_t, Hash> client_of_;

@@ -97,8 +97,7 @@ void Session::receive_for_broker(config::PortId port, const wire::Packet& packet
   const wire::Endpoint remote{packet.source, packet.tcp().source_port()};
   const bool syn = (segment.flags & (kSyn | kAck | kRst)) == kSyn;
   auto known = broker_of_.find({local, remote});
-  if (known != broker_of_.end() && syn &&
-      brokers_[known->second]->player().end() == End::closed) {
+  if (known != broker_of_.end() && syn && brokers_[known->second]->player().end() == End::closed) {
     brokers_[known->second].reset();
     broker_of_.erase(known);
     known = broker_of_.end();
@@ -109,9 +108,8 @@ void Session::receive_for_broker(config::PortId port, const wire::Packet& packet
     touch_broker(index, now);
     return;
   }
-  const auto broker =
-      std::find_if(setup_.brokers.begin(), setup_.brokers.end(),
-                   [&](const BrokerSpec& spec) { return spec.endpoint == local; });
+  const auto broker = std::find_if(setup_.brokers.begin(), setup_.brokers.end(),
+                                   [&](const BrokerSpec& spec) { return spec.endpoint == local; });
   Conduct conduct = Conduct::refuse;
   if (broker != setup_.brokers.end()) {
     const auto named = options_.conducts.find(broker->name);

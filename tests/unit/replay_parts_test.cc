@@ -104,8 +104,8 @@ void test_rewrite(void**) {
     size_t id;
     const char* suffix;
     uint8_t level;
-  } rows[] = {{5, "-1", 4},  {5, "-123456", 5},    {5, "-7", 3},     {120, "-10", 4},
-              {0, "-1", 4},  {65535, "-9", 4},     {65533, "-12", 5}, {16370, "-1000000", 4}};
+  } rows[] = {{5, "-1", 4}, {5, "-123456", 5}, {5, "-7", 3},      {120, "-10", 4},
+              {0, "-1", 4}, {65535, "-9", 4},  {65533, "-12", 5}, {16370, "-1000000", 4}};
   for (const auto& row : rows) {
     const std::string id(row.id, 'x');
     Buffer stream = connect_of(id, row.level);
@@ -164,9 +164,8 @@ Recording recording(const char* client, const char* server, const std::string& i
 }
 
 void test_targets(void**) {
-  const std::vector<wire::Endpoint> listeners{endpoint("198.18.0.10:1883"),
-                                              endpoint("198.18.0.10:1884"),
-                                              endpoint("198.18.0.11:1884")};
+  const std::vector<wire::Endpoint> listeners{
+      endpoint("198.18.0.10:1883"), endpoint("198.18.0.10:1884"), endpoint("198.18.0.11:1884")};
   const struct {
     const char* server;
     const char* target;  // null: refused
@@ -247,10 +246,20 @@ void test_many_clients(void**) {
 }
 
 void test_faults(void**) {
-  const char* const wrong[] = {"",          "all",           "all:",          "all:loss",
-                               "all:loss=", "all:loss=2",    "all:loss=-0.1", "all:loss=0.1x",
-                               "no:loss=0", "all:what=1",    "all:loss=0.1,", "all:delay=1.5",
-                               "all:loss=nan", "all:delay=99999999999"};
+  const char* const wrong[] = {"",
+                               "all",
+                               "all:",
+                               "all:loss",
+                               "all:loss=",
+                               "all:loss=2",
+                               "all:loss=-0.1",
+                               "all:loss=0.1x",
+                               "no:loss=0",
+                               "all:what=1",
+                               "all:loss=0.1,",
+                               "all:delay=1.5",
+                               "all:loss=nan",
+                               "all:delay=99999999999"};
   for (const char* text : wrong) {
     WireFaults faults{};
     if (parse_faults(text, faults)) fail_msg("'%s' passes", text);
@@ -299,10 +308,10 @@ void test_wire(void**) {
 int main() {
   using namespace mqlb::replay;
   const CMUnitTest tests[] = {
-      cmocka_unit_test(test_answers),          cmocka_unit_test(test_reader_stops_at_nonsense),
-      cmocka_unit_test(test_reply_ends),       cmocka_unit_test(test_rewrite),
-      cmocka_unit_test(test_targets),          cmocka_unit_test(test_client_addresses),
-      cmocka_unit_test(test_many_clients),     cmocka_unit_test(test_faults),
+      cmocka_unit_test(test_answers),      cmocka_unit_test(test_reader_stops_at_nonsense),
+      cmocka_unit_test(test_reply_ends),   cmocka_unit_test(test_rewrite),
+      cmocka_unit_test(test_targets),      cmocka_unit_test(test_client_addresses),
+      cmocka_unit_test(test_many_clients), cmocka_unit_test(test_faults),
       cmocka_unit_test(test_wire),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -231,14 +231,13 @@ void assert_all_arrived(Stage& stage, const Recording& recording) {
 void test_pieces_are_kept(void**) {
   Talk talk;
   talk.client(30).server(4).client(10).client(20);
-  talk.says(true, 20, kAck | kPsh, 40);                      // a repetition
+  talk.says(true, 20, kAck | kPsh, 40);                              // a repetition
   talk.says(true, 100, kAck | kPsh, 160).says(true, 100, kAck, 60);  // overtaken
   talk.server(3).client(5, kAck | kPsh | kFin).server(0, kAck | kFin).client(0, kAck);
   Stage stage(talk.recording, {}, 1);
   stage.run();
   assert_all_arrived(stage, talk.recording);
-  const std::string wanted =
-      "S-1+0 0+0 P0+30 P30+10 P40+20 P40+20 P160+100 60+100 FP260+5 266+0";
+  const std::string wanted = "S-1+0 0+0 P0+30 P30+10 P40+20 P40+20 P160+100 60+100 FP260+5 266+0";
   if (stage.sent != wanted) fail_msg("sent: %s", stage.sent.c_str());
 }
 
@@ -303,8 +302,8 @@ void test_waiting_in_vain(void**) {
   const bool client_waited = stage.client().end() == End::stalled;
   assert_true(client_waited || stage.server().end() == End::stalled);
   const Player& waited = client_waited ? stage.client() : stage.server();
-  assert_string_equal(waited.waits_for().c_str(), client_waited ? "byte 0 of the other side"
-                                                                : "the rest of the other side");
+  assert_string_equal(waited.waits_for().c_str(),
+                      client_waited ? "byte 0 of the other side" : "the rest of the other side");
 }
 
 void test_reset(void**) {
@@ -332,9 +331,12 @@ void test_an_open_end(void**) {
 int main() {
   using namespace mqlb::replay;
   const CMUnitTest tests[] = {
-      cmocka_unit_test(test_pieces_are_kept),          cmocka_unit_test(test_gaps_are_kept),
-      cmocka_unit_test(test_large_segments_are_split), cmocka_unit_test(test_losses_are_repeated),
-      cmocka_unit_test(test_waiting_in_vain),          cmocka_unit_test(test_reset),
+      cmocka_unit_test(test_pieces_are_kept),
+      cmocka_unit_test(test_gaps_are_kept),
+      cmocka_unit_test(test_large_segments_are_split),
+      cmocka_unit_test(test_losses_are_repeated),
+      cmocka_unit_test(test_waiting_in_vain),
+      cmocka_unit_test(test_reset),
       cmocka_unit_test(test_an_open_end),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -4,15 +4,16 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
 
+#include "lib/pcap/reader.hh"
 #include "tests/support/sim/interval_set.hh"
-#include "tests/support/sim/pcap_writer.hh"
 #include "tests/support/sim/reassembly.hh"
+#include "tests/support/temporary_directory.hh"
 #include "tests/unit/sim_fixture.hh"
 
 // Last: it defines fail and skip as macros.
@@ -162,31 +163,28 @@ void test_link_keeps_its_odds(void**) {
   assert_int_equal(arrived, c.frames - c.lost + c.duplicated);
 }
 
-void test_pcap_file(void**) {
-  char path[] = "/tmp/mqlb-sim-XXXXXX";
-  const int fd = mkstemp(path);
-  assert_true(fd >= 0);
+void test_capture(void**) {
+  const tests::TemporaryDirectory directory;
+  const std::string path = directory.file("world.pcapng");
   const Buffer frame(60, 0xaa);
   {
-    PcapWriter writer(path);
-    assert_true(writer.ok());
-    writer.write(frame, Instant{Duration{3'000'007}});
+    WireDut wire;
+    World world({}, wire);
+    assert_true(world.capture(path));
+    world.at(Instant{Duration{3'000'007}}, [&] { world.inject(0, frame); });
+    assert_true(world.run());
+    assert_false(world.capture("/nonexistent/file"));
   }
-  std::array<uint8_t, 200> bytes{};
-  const ssize_t n = read(fd, bytes.data(), bytes.size());
-  close(fd);
-  unlink(path);
-  assert_int_equal(n, 24 + 16 + 60);
-  const auto word = [&](size_t at) {
-    uint32_t v;
-    std::memcpy(&v, bytes.data() + at, 4);
-    return v;
-  };
-  assert_int_equal(word(0), 0xa1b2c3d4U);
-  assert_int_equal(word(24), 3);
-  assert_int_equal(word(28), 7);
-  assert_int_equal(word(36), 60);
-  assert_false(PcapWriter("/nonexistent/file").ok());
+  auto reader = pcap::Reader::open(path);
+  assert_true(reader.has_value());
+  for (int i = 0; i < 2; ++i) {  // into the device, and out of it
+    const auto record = reader->next();
+    assert_true(record && *record);
+    assert_int_equal((*record)->time, 3'000'007'000);
+    assert_true(std::ranges::equal((*record)->bytes, frame));
+  }
+  const auto end = reader->next();
+  assert_true(end && !*end);
 }
 
 // Takes frames for port 0 away from the wire and keeps them.
@@ -277,7 +275,7 @@ int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(test_interval_set),        cmocka_unit_test(test_reassembly),
       cmocka_unit_test(test_frames_round_trip),   cmocka_unit_test(test_known_frame),
-      cmocka_unit_test(test_link_keeps_its_odds), cmocka_unit_test(test_pcap_file),
+      cmocka_unit_test(test_link_keeps_its_odds), cmocka_unit_test(test_capture),
       cmocka_unit_test(test_host_resets_strays),  cmocka_unit_test(test_world_ticks_while_busy),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);

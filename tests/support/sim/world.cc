@@ -70,8 +70,10 @@ const LinkCounters& World::from_dut_counters(const Host& host) const {
 void World::inject(unsigned port, base::Bytes frame) { into_dut(port, frame); }
 
 bool World::capture(const std::string& path) {
-  pcap_ = std::make_unique<PcapWriter>(path);
-  return pcap_->ok();
+  const std::string ports[] = {"port0", "port1"};
+  auto writer = pcap::Writer::create(path, ports);
+  if (writer) capture_.emplace(std::move(*writer));
+  return writer.has_value();
 }
 
 void World::push(Instant when, bool counts, std::function<void()> action) {
@@ -139,8 +141,13 @@ void World::send(const Host& from, std::vector<uint8_t> bytes) {
   });
 }
 
+void World::record(unsigned port, pcap::Direction direction, base::Bytes frame) {
+  if (!capture_) return;
+  capture_->write(port, direction, now_.time_since_epoch() / std::chrono::nanoseconds(1), frame);
+}
+
 void World::into_dut(unsigned port, base::Bytes frame) {
-  if (pcap_) pcap_->write(frame, now_);
+  record(port, pcap::Direction::in, frame);
   ++counters_.frames_in;
   const uint64_t before = counters_.frames_out;
   dut_.receive(port, frame, now_, *this);
@@ -153,7 +160,7 @@ void World::into_dut(unsigned port, base::Bytes frame) {
 }
 
 void World::transmit(unsigned port, base::Bytes frame) {
-  if (pcap_) pcap_->write(frame, now_);
+  record(port, pcap::Direction::out, frame);
   ++counters_.frames_out;
   if (frame.size() < kEthernetHeader) {
     violations_.report(Fault::frame, now_, "device: frame without an Ethernet header");

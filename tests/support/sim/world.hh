@@ -21,13 +21,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "lib/pcap/writer.hh"
 #include "tests/support/sim/checks.hh"
 #include "tests/support/sim/dut.hh"
 #include "tests/support/sim/link.hh"
-#include "tests/support/sim/pcap_writer.hh"
 #include "tests/support/sim/random.hh"
 #include "tests/support/sim/violations.hh"
 
@@ -76,7 +77,7 @@ class World final : public FrameSink {
   [[nodiscard]] const LinkCounters& from_dut_counters(const Host& host) const;
   // Puts a frame of the test's own making on a port of the device, now.
   void inject(unsigned port, base::Bytes frame);
-  // Records what passes the device's ports from now on; the file is written as it happens.
+  // Records what passes the device's two ports from now on, for looking at a failed run.
   [[nodiscard]] bool capture(const std::string& path);
 
   void at(Instant when, std::function<void()> action);
@@ -119,6 +120,7 @@ class World final : public FrameSink {
   [[nodiscard]] bool idle() const;
   void run_event();
   void into_dut(unsigned port, base::Bytes frame);
+  void record(unsigned port, pcap::Direction direction, base::Bytes frame);
   void widen_rules();
   [[nodiscard]] Attachment& attachment(const Host& host) const;
   void out_of_dut(Attachment& to, base::Bytes frame);
@@ -138,7 +140,7 @@ class World final : public FrameSink {
   Violations violations_;
   CheckRules rules_;
   DutCounters counters_;
-  std::unique_ptr<PcapWriter> pcap_;
+  std::optional<pcap::Writer> capture_;
 };
 
 }  // namespace mqlb::sim
