@@ -61,7 +61,7 @@ class Side:
         self.talk, self.mac, self.options = talk, mac, options
         self.address, self.port = endpoint
         self.reaction = reaction  # nanoseconds after the other side's last segment
-        self.iss = self.next = iss
+        self.iss = self.next = self.sent = iss
         self.window = 64256
         self.clock = iss % 999_999_937  # of its timestamps, milliseconds
         self.identification = iss % 60000
@@ -112,6 +112,7 @@ class Side:
         """Sends pieces in this order. captured: the capture has them; arrives: the peer too."""
         for piece in pieces:
             self.talk.advance(self, gap)
+            self.sent = max(self.sent, piece.end) if not piece.flags & RST else self.sent
             frame = self._frame(piece)
             if captured:
                 self.talk.recorder.record(self.talk.now, frame)
@@ -128,7 +129,7 @@ class Side:
 
     def ack(self, **fate):
         last = self._last
-        self.put(Piece(self.next), **fate)
+        self.put(Piece(self.sent), **fate)
         self._last = last
 
     def fin(self, data=b"", **fate):
@@ -137,12 +138,12 @@ class Side:
         self.put(piece, **fate)
 
     def rst(self, seq=None, with_ack=True, **fate):
-        self.put(Piece(self.next if seq is None else seq, b"", RST | (ACK if with_ack else 0)),
+        self.put(Piece(self.sent if seq is None else seq, b"", RST | (ACK if with_ack else 0)),
                  **fate)
 
     def probe(self, data=b"", **fate):
         """A keepalive: one byte below what is next (RFC 9293 section 3.8.4)."""
-        self.put(Piece(self.next - 1, data), **fate)
+        self.put(Piece(self.sent - 1, data), **fate)
 
     def open_window(self, size, **fate):
         """Says what it can take; 0 closes the window."""
@@ -192,7 +193,7 @@ class Side:
 
     def _tcp_options(self, flags):
         if flags & SYN:
-            return self._syn_options()
+            return self._syn_options(flags)
         found = []
         if self.agreed.timestamps and not flags & RST:
             found += [("NOP", None), ("NOP", None), ("Timestamp", (self._timestamp(), self._echo))]
@@ -203,14 +204,14 @@ class Side:
         self._twice = None
         return found
 
-    def _syn_options(self):
+    def _syn_options(self, flags):
         offered, found = self.agreed, []
         if offered.mss is not None:
             found.append(("MSS", offered.mss))
         if offered.sack:
             found.append(("SAckOK", b""))
         if offered.timestamps:
-            found.append(("Timestamp", (self._timestamp(), self._echo)))
+            found.append(("Timestamp", (self._timestamp(), self._echo if flags & ACK else 0)))
         if offered.window_scale is not None:
             found += [("NOP", None), ("WScale", offered.window_scale)]
         return found

@@ -101,10 +101,10 @@ def bad_checksums(recorder):
 
 @scenario()
 def ip_options(recorder):
-    """A SYN with a record-route option, and one with a source route."""
+    """A SYN with a record-route option, and one with a router alert."""
     _play(recorder,
           _ip(options=[IPOption(b"\x07\x07\x04\0\0\0\0\0")]) / _tcp("S"),
-          _ip(options=[IPOption(b"\x83\x07\x04\xc6\x12\0\x01\0")]) / _tcp("S"))
+          _ip(options=[IPOption(b"\x94\x04\0\0")]) / _tcp("S"))
 
 
 @scenario()
@@ -228,14 +228,14 @@ def oversized_frames(recorder):
 def impossible_sources(recorder):
     """SYNs from multicast, broadcast, 0.0.0.0, loopback and the balancer's own addresses."""
     _play(recorder, *(_syn(source) for source in
-                      ("224.0.0.1", "255.255.255.255", "0.0.0.0", "127.0.0.1", "240.0.0.1", OWN,
-                       SNAT)))
+                      ("224.0.0.1", "255.255.255.255", "0.0.0.0", "127.0.0.1", "240.0.0.1",
+                       LISTENER, OWN, SNAT)))
 
 
 @scenario()
 def land(recorder):
-    """SYNs from the listener's address to itself, from its own port and another."""
-    _play(recorder, _syn(LISTENER, sport=1883), _syn(LISTENER, sport=1884))
+    """A SYN from the listener's address and port to itself."""
+    _play(recorder, _syn(LISTENER, sport=1883), session=False)
 
 
 @scenario()

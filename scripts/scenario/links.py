@@ -60,6 +60,20 @@ def loopback_session(recorder):
 
 
 @scenario()
+def midstream_capture(recorder):
+    """A capture that begins behind the handshake; the server sends 20 segments later on."""
+    talk = Conversation(recorder)
+    talk.client.syn(captured=False)
+    talk.server.syn(captured=False)
+    talk.client.ack(captured=False)
+    words.begin(talk, "midstream")
+    for piece in talk.server.cut(mqtt.publish("down", bytes(20 * 1448 - 10))):
+        talk.server.put(piece)
+        talk.client.ack()
+    talk.close(mqtt.disconnect())
+
+
+@scenario()
 def other_server(recorder):
     """A session with a server of another address and port, as captures from elsewhere have it."""
     _session(recorder, "elsewhere", client=("10.1.2.3", 50000), server=("10.9.8.7", 11883))

@@ -42,6 +42,26 @@ def empty_client_id_311(recorder):
 
 
 @scenario()
+def empty_client_id_31(recorder):
+    """MQTT 3.1 with an empty Client ID, which that version does not know: the server says no."""
+    talk = Conversation(recorder).handshake()
+    talk.client.send(words.connect("", mqtt.V31))
+    talk.server.send(mqtt.connack(mqtt.V31, 2))
+    talk.server.fin()
+    talk.client.ack()
+    talk.client.fin()
+    talk.server.ack()
+
+
+@scenario()
+def bridge(recorder):
+    """A bridge of Mosquitto, which says so by the high bit of the protocol level."""
+    talk = Conversation(recorder).handshake()
+    talk.ask(words.connect("bridge", override={"level": b"\x84"}), mqtt.connack(mqtt.V311))
+    talk.close(mqtt.disconnect())
+
+
+@scenario()
 def empty_client_id_5(recorder):
     """MQTT 5 with an empty Client ID, which the server chooses."""
     talk = Conversation(recorder).handshake()

@@ -18,7 +18,6 @@ CONFIGS, EXPECTED, RECORDED = (os.path.join(HERE, name)
                                for name in ("configs", "expected", "recorded"))
 OUTPUT = "output.pcapng"
 PACKETS = "packets:"  # begins the line before them
-_MOST_PACKETS, _SHOWN = 400, 20
 _COST = re.compile(r"mqlb-replay: \d+ connections in .* s, at most \d+ MB of memory\n")
 
 
@@ -114,26 +113,28 @@ def text_of(row, outcome):
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def shortened(lines):
+def shortened(lines, most=400, shown=20):
     """A long list without its middle, of which a digest is left."""
-    if len(lines) <= _MOST_PACKETS:
+    if len(lines) <= most:
         return lines
-    middle = "\n".join(lines[_SHOWN:-_SHOWN]).encode()
-    return [*lines[:_SHOWN],
-            f"... {len(lines) - 2 * _SHOWN} more: {hashlib.sha256(middle).hexdigest()}",
-            *lines[-_SHOWN:]]
+    middle = "\n".join(lines[shown:-shown]).encode()
+    return [*lines[:shown],
+            f"... {len(lines) - 2 * shown} more: {hashlib.sha256(middle).hexdigest()}",
+            *lines[-shown:]]
 
 
 def report_lines(report, with_capture=False):
     lines = [_connection_line(c, with_capture) for c in report["connections"]]
-    lines = shortened(lines)
-    for skipped in report["skipped"]:
-        where = f"{skipped['capture']} " if with_capture else ""
-        lines.append(f"skipped {where}record {skipped['record']}, {skipped['records']} in all: "
-                     f"{skipped['what']}: {skipped['why']}")
+    lines = shortened(lines, 40)
+    lines += shortened([_skipped_line(s, with_capture) for s in report["skipped"]], 20, 4)
     lines.append(_counts("totals", report["totals"]))
     lines += [_counts(group, counts) for group, counts in report["counters"].items()]
     return lines
+
+
+def _skipped_line(s, with_capture):
+    where = f"{s['capture']} " if with_capture else ""
+    return f"skipped {where}record {s['record']}, {s['records']} in all: {s['what']}: {s['why']}"
 
 
 def _connection_line(c, with_capture):
