@@ -2,20 +2,9 @@
 
 #include <algorithm>
 
-#include "lib/base/bytes.hh"
-
 namespace mqlb::engine {
 
 EndpointMap::EndpointMap() : buckets_(16, kNone) {}
-
-size_t EndpointMap::hash(const wire::Endpoint& endpoint) {
-  const auto& o = endpoint.address.octets();
-  const uint64_t high = uint64_t{base::load_be32(o.data())} << 32 | base::load_be32(o.data() + 4);
-  const uint64_t low =
-      uint64_t{base::load_be32(o.data() + 8)} << 32 | base::load_be32(o.data() + 12);
-  const uint64_t mixed = (high ^ (low + endpoint.port) * 0x9e3779b97f4a7c15U) * 0xd6e8feb86659fd93U;
-  return static_cast<size_t>(mixed >> 40);
-}
 
 uint16_t EndpointMap::add(const wire::Endpoint& endpoint) {
   const uint16_t known = lookup(endpoint);

@@ -32,7 +32,10 @@ class EndpointMap {
   [[nodiscard]] size_t size() const { return endpoints_.size(); }
 
  private:
-  static size_t hash(const wire::Endpoint& endpoint);
+  static size_t hash(const wire::Endpoint& endpoint) {
+    const uint64_t mixed = (endpoint.address.hash() ^ endpoint.port) * 0xd6e8feb86659fd93U;
+    return static_cast<size_t>(mixed >> 40);
+  }
   void insert(uint16_t number);
 
   std::vector<wire::Endpoint> endpoints_;

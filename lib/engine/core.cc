@@ -76,17 +76,17 @@ void Core::sort(const Frame& frame) {
 void Core::sort_tcp(wire::Packet& packet, const Frame& frame) {
   const wire::TcpView tcp = packet.tcp();
   const Addresses& addresses = context_.addresses;
-  if (tcp.has(wire::kSyn) && addresses.local(packet.source) != nullptr) {
+  if (tcp.has(wire::kSyn) && addresses.local(packet.source()) != nullptr) {
     context_.output.drop(frame, Drop::bad_source_address);  // our own: a loop or a forgery
     return;
   }
-  const uint16_t vip = addresses.vip({packet.destination, tcp.destination_port()});
+  const uint16_t vip = addresses.vip({packet.destination(), tcp.destination_port()});
   if (vip != EndpointMap::kNone) {
     if (context_.shared.workers.empty()) {
       context_.output.drop(frame, Drop::no_owner);
       return;
     }
-    const CoreIndex owner = worker_for({packet.source, tcp.source_port()});
+    const CoreIndex owner = worker_for({packet.source(), tcp.source_port()});
     if (owner != context_.index) {
       hand_over(owner, frame);
     } else {
@@ -94,7 +94,7 @@ void Core::sort_tcp(wire::Packet& packet, const Frame& frame) {
     }
     return;
   }
-  const LocalAddress* local = addresses.local(packet.destination);
+  const LocalAddress* local = addresses.local(packet.destination());
   if (local == nullptr) {
     context_.output.drop(frame, Drop::foreign_address);
   } else if (!local->snat) {

@@ -71,7 +71,7 @@ class Quote {
 }  // namespace
 
 void Core::on_icmp(wire::Packet& packet, const Frame& frame) {
-  if (context_.addresses.local(packet.destination) == nullptr) {
+  if (context_.addresses.local(packet.destination()) == nullptr) {
     context_.output.drop(frame, Drop::foreign_address);
     return;
   }
@@ -93,7 +93,7 @@ void Core::answer_echo(wire::Packet& packet, const Frame& frame) {
   packet.transport[0] = kEchoReply;
   const wire::MacAddress back = packet.ethernet().source();
   context_.counters[Event::icmp_echo].add();
-  send_icmp(packet, frame, frame.port, packet.destination, packet.source, back);
+  send_icmp(packet, frame, frame.port, packet.destination(), packet.source(), back);
 }
 
 void Core::on_icmp_error(wire::Packet& packet, const Frame& frame) {

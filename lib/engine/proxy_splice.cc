@@ -59,7 +59,7 @@ void Proxy::process(std::span<wire::Packet> packets, std::span<const Frame> fram
   const size_t count = packets.size();
   for (size_t i = 0; i < count; ++i) {
     const uint16_t broker =
-        context_.addresses.broker({packets[i].source, packets[i].tcp().source_port()});
+        context_.addresses.broker({packets[i].source(), packets[i].tcp().source_port()});
     tables[i] = broker == EndpointMap::kNone ? nullptr : ports(broker, snats[i]);
     if (tables[i] != nullptr) tables[i]->prefetch(packets[i].tcp().destination_port());
   }

@@ -23,8 +23,8 @@ void reset_unknown(CoreContext& context, const wire::Packet& packet, const Frame
   }
   wire::Segment rst;
   rst.link = {context.shared.port_macs[frame.port], packet.ethernet().source()};
-  rst.source = {packet.destination, tcp.destination_port()};
-  rst.destination = {packet.source, tcp.source_port()};
+  rst.source = {packet.destination(), tcp.destination_port()};
+  rst.destination = {packet.source(), tcp.source_port()};
   if (tcp.has(wire::kAck)) {
     rst.flags = wire::kRst;
     rst.seq = tcp.ack();

@@ -68,8 +68,8 @@ bool Worker::is_early(const wire::Packet& packet, uint16_t vip) {
   if (context_.addresses.listener(vip) == nullptr || !options) return false;
   std::optional<uint32_t> tsecr;
   if (options->timestamps) tsecr = options->timestamps->echo_reply;
-  return cookies_.is_early({packet.source, tcp.source_port()},
-                           {packet.destination, tcp.destination_port()}, tcp.seq(), tcp.ack() - 1,
+  return cookies_.is_early({packet.source(), tcp.source_port()},
+                           {packet.destination(), tcp.destination_port()}, tcp.seq(), tcp.ack() - 1,
                            tsecr, context_.now);
 }
 
@@ -99,8 +99,8 @@ bool Worker::answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip,
 
   wire::Segment answer;
   answer.link = {context_.shared.port_macs[frame.port], packet.ethernet().source()};
-  answer.source = {packet.destination, tcp.destination_port()};
-  answer.destination = {packet.source, tcp.source_port()};
+  answer.source = {packet.destination(), tcp.destination_port()};
+  answer.destination = {packet.source(), tcp.source_port()};
   const tcp::Cookie cookie =
       cookies_.make(answer.destination, answer.source, tcp.seq(), n, context_.now);
   if (known != nullptr && is_near(cookie.iss + 1, known->last_ack)) return false;
@@ -132,8 +132,8 @@ bool Worker::try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip) 
   const config::ListenerId* listener = context_.addresses.listener(vip);
   const auto options = wire::parse_tcp_options(tcp.options());
   if (listener == nullptr || !options) return false;
-  const wire::Endpoint client{packet.source, tcp.source_port()};
-  const wire::Endpoint local{packet.destination, tcp.destination_port()};
+  const wire::Endpoint client{packet.source(), tcp.source_port()};
+  const wire::Endpoint local{packet.destination(), tcp.destination_port()};
   std::optional<uint32_t> tsecr;
   if (options->timestamps) tsecr = options->timestamps->echo_reply;
   const base::Seq32 iss = tcp.ack() - 1;
@@ -145,7 +145,7 @@ bool Worker::try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip) 
     context_.output.drop(frame, Drop::connecting_full);
     return true;
   }
-  const flow::ClientKey key{packet.source.v4_bits(), client.port, vip};
+  const flow::ClientKey key{packet.source().v4_bits(), client.port, vip};
   const FlowIndex index = flows_.add(key);
   if (index == flow::kNoFlow) {
     accepting_.give_back(slot);
@@ -334,8 +334,8 @@ bool Worker::replaces(wire::Packet& packet, const Frame& frame, FlowIndex index,
   if (!options || context_.addresses.listener(vip) == nullptr) return false;
   std::optional<uint32_t> tsecr;
   if (options->timestamps) tsecr = options->timestamps->echo_reply;
-  if (!cookies_.check({packet.source, tcp.source_port()},
-                      {packet.destination, tcp.destination_port()}, tcp.seq() - 1, tcp.ack() - 1,
+  if (!cookies_.check({packet.source(), tcp.source_port()},
+                      {packet.destination(), tcp.destination_port()}, tcp.seq() - 1, tcp.ack() - 1,
                       tsecr, context_.now)) {
     return false;
   }

@@ -44,7 +44,7 @@ void Worker::process(std::span<wire::Packet> packets, std::span<const Frame> fra
   std::array<FlowIndex, kMaxBurst> indices;
   const size_t count = packets.size();
   for (size_t i = 0; i < count; ++i) {
-    keys[i] = {packets[i].source.v4_bits(), packets[i].tcp().source_port(), vips[i]};
+    keys[i] = {packets[i].source().v4_bits(), packets[i].tcp().source_port(), vips[i]};
   }
   flows_.lookup_bulk(std::span(keys).first(count), indices);
   for (size_t i = 0; i < count; ++i) {

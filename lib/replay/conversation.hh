@@ -75,6 +75,9 @@ class Conversations {
   // word: "bad-flags", "same-endpoints".
   std::string_view add(const pcap::Segment& segment, int64_t time, uint64_t record);
 
+  // Nothing is added from now on; gives back what only add() needs.
+  void close() { open_.clear(); }
+
   [[nodiscard]] std::deque<Heard>& heard() { return heard_; }
   [[nodiscard]] const std::deque<Conversation>& all() const { return all_; }
 

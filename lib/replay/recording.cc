@@ -82,7 +82,6 @@ class FileLoader {
   Conversations conversations_;
   std::vector<Frame> frames_;  // that may be loose
   std::map<std::pair<std::string, std::string_view>, Skipped> kinds_;
-  std::vector<Skipped> skipped_;
   std::set<wire::Endpoint> servers_;
   std::set<wire::Endpoint> clients_;  // that are played
 };
@@ -126,10 +125,12 @@ void FileLoader::skip_kind(std::string what, std::string_view why, uint64_t reco
 }
 
 void FileLoader::skip(uint64_t record, uint64_t records, std::string what, std::string_view why) {
-  skipped_.push_back({name_, record, records, std::move(what), std::string(why)});
+  out_.skipped.push_back({name_, record, records, std::move(what), std::string(why)});
 }
 
 void FileLoader::assemble_all() {
+  conversations_.close();
+  const auto before = static_cast<std::ptrdiff_t>(out_.skipped.size());
   for (const Conversation& c : conversations_.all()) {
     auto recording = assemble(c, conversations_.heard(), options_);
     const Ends ends = ends_of(c, conversations_.heard());
@@ -146,9 +147,8 @@ void FileLoader::assemble_all() {
     clients_.insert(recording->client.endpoint);
     out_.recordings.push_back(std::move(*recording));
   }
-  for (auto& [key, row] : kinds_) skipped_.push_back(std::move(row));
-  std::ranges::stable_sort(skipped_, {}, &Skipped::record);
-  std::ranges::move(skipped_, std::back_inserter(out_.skipped));
+  for (auto& [key, row] : kinds_) out_.skipped.push_back(std::move(row));
+  std::ranges::stable_sort(out_.skipped.begin() + before, out_.skipped.end(), {}, &Skipped::record);
   keep_loose_frames();
   out_.records += records_;
 }

@@ -76,25 +76,25 @@ void Session::receive_tcp(config::PortId port, const wire::Packet& packet, base:
   }
   const Incoming segment{tcp.seq(),    tcp.ack(), tcp.flags(),
                          tcp.window(), *options,  packet.payload()};
-  const Addresses addresses{{packet.destination, tcp.destination_port()},
-                            {packet.source, tcp.source_port()}};
+  const Addresses addresses{{packet.destination(), tcp.destination_port()},
+                            {packet.source(), tcp.source_port()}};
   if (const auto client = client_of_.find(addresses); client != client_of_.end()) {
     const size_t index = client->second;
     clients_[index]->player().receive(segment, now);
     touch_client(index, now);
     return;
   }
-  if (broker_addresses_.contains(packet.destination)) {
+  if (broker_addresses_.contains(packet.destination())) {
     receive_for_broker(port, packet, segment, now);
-  } else if (client_addresses_.contains(packet.destination)) {
+  } else if (client_addresses_.contains(packet.destination())) {
     refuse(port, packet, segment);
   }
 }
 
 void Session::receive_for_broker(config::PortId port, const wire::Packet& packet,
                                  const Incoming& segment, base::Instant now) {
-  const wire::Endpoint local{packet.destination, packet.tcp().destination_port()};
-  const wire::Endpoint remote{packet.source, packet.tcp().source_port()};
+  const wire::Endpoint local{packet.destination(), packet.tcp().destination_port()};
+  const wire::Endpoint remote{packet.source(), packet.tcp().source_port()};
   const bool syn = (segment.flags & (kSyn | kAck | kRst)) == kSyn;
   auto known = broker_of_.find({local, remote});
   if (known != broker_of_.end() && syn && brokers_[known->second]->player().end() == End::closed) {
@@ -133,8 +133,8 @@ void Session::receive_for_broker(config::PortId port, const wire::Packet& packet
 void Session::refuse(config::PortId port, const wire::Packet& packet, const Incoming& segment) {
   if (segment.has(kRst)) return;
   wire::Segment reset;
-  reset.source = {packet.destination, packet.tcp().destination_port()};
-  reset.destination = {packet.source, packet.tcp().source_port()};
+  reset.source = {packet.destination(), packet.tcp().destination_port()};
+  reset.destination = {packet.source(), packet.tcp().source_port()};
   if (segment.has(kAck)) {
     reset.flags = kRst;
     reset.seq = segment.ack;

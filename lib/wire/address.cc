@@ -11,8 +11,6 @@
 namespace mqlb::wire {
 namespace {
 
-constexpr std::array<uint8_t, 12> kMappedPrefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
 template <typename Integer>
 bool parse_integer(std::string_view text, Integer& out) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
@@ -22,25 +20,6 @@ bool parse_integer(std::string_view text, Integer& out) {
 std::string quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
 
 }  // namespace
-
-IpAddress IpAddress::v4(uint32_t host_order) {
-  uint8_t bytes[4];
-  base::store_be32(bytes, host_order);
-  return load_v4(bytes);
-}
-
-IpAddress IpAddress::load_v4(const uint8_t* p) {
-  IpAddress a;
-  std::memcpy(a.octets_.data(), kMappedPrefix.data(), kMappedPrefix.size());
-  std::memcpy(a.octets_.data() + 12, p, 4);
-  return a;
-}
-
-IpAddress IpAddress::load_v6(const uint8_t* p) {
-  IpAddress a;
-  std::memcpy(a.octets_.data(), p, 16);
-  return a;
-}
 
 base::Result<IpAddress> IpAddress::parse(std::string_view text) {
   const std::string terminated(text);
@@ -53,21 +32,6 @@ base::Result<IpAddress> IpAddress::parse(std::string_view text) {
   if (inet_pton(AF_INET6, terminated.c_str(), bytes) == 1) return load_v6(bytes);
   return base::fail(quoted(text) + " is not an IPv4 or IPv6 address");
 }
-
-bool IpAddress::is_v4() const {
-  return std::memcmp(octets_.data(), kMappedPrefix.data(), kMappedPrefix.size()) == 0;
-}
-
-bool IpAddress::is_unspecified() const {
-  return *this == IpAddress{} || (is_v4() && v4_bits() == 0);
-}
-
-bool IpAddress::is_multicast_or_broadcast() const {
-  if (!is_v4()) return octets_[0] == 0xff;
-  return v4_bits() >= 0xe0000000U && (v4_bits() < 0xf0000000U || v4_bits() == 0xffffffffU);
-}
-
-uint32_t IpAddress::v4_bits() const { return base::load_be32(octets_.data() + 12); }
 
 base::Result<Endpoint> Endpoint::parse(std::string_view text) {
   const size_t colon = text.rfind(':');

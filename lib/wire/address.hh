@@ -34,26 +34,68 @@ class IpAddress {
   constexpr IpAddress() = default;
 
   // From 32 bits in host order: 198.18.0.1 is 0xc6120001.
-  [[nodiscard]] static IpAddress v4(uint32_t host_order);
-  [[nodiscard]] static IpAddress load_v4(const uint8_t* p);
-  [[nodiscard]] static IpAddress load_v6(const uint8_t* p);
+  [[nodiscard]] static IpAddress v4(uint32_t host_order) {
+    const uint32_t bits = __builtin_bswap32(host_order);
+    return mapped(bits);
+  }
+  [[nodiscard]] static IpAddress load_v4(const uint8_t* p) {
+    uint32_t bits;
+    std::memcpy(&bits, p, sizeof bits);
+    return mapped(bits);
+  }
+  [[nodiscard]] static IpAddress load_v6(const uint8_t* p) {
+    IpAddress a;
+    std::memcpy(a.octets_.data(), p, a.octets_.size());
+    return a;
+  }
   // Dotted quad or RFC 4291 text. A zone is refused.
   [[nodiscard]] static base::Result<IpAddress> parse(std::string_view text);
 
-  [[nodiscard]] bool is_v4() const;
-  [[nodiscard]] bool is_unspecified() const;  // 0.0.0.0 or ::
-  [[nodiscard]] bool is_multicast_or_broadcast() const;
+  [[nodiscard]] bool is_v4() const {
+    return word(0) == 0 && static_cast<uint32_t>(word(1)) == kMapped;
+  }
+  [[nodiscard]] bool is_unspecified() const {  // 0.0.0.0 or ::
+    return word(0) == 0 && (word(1) == 0 || word(1) == kMapped);
+  }
+  [[nodiscard]] bool is_multicast_or_broadcast() const {
+    if (!is_v4()) return octets_[0] == 0xff;
+    return v4_bits() >= 0xe0000000U && (v4_bits() < 0xf0000000U || v4_bits() == 0xffffffffU);
+  }
   // Host order; only for IPv4 addresses (others give their last 32 bits).
-  [[nodiscard]] uint32_t v4_bits() const;
+  [[nodiscard]] uint32_t v4_bits() const {
+    return __builtin_bswap32(static_cast<uint32_t>(word(1) >> 32));
+  }
   void store_v4(uint8_t* p) const { std::memcpy(p, octets_.data() + 12, 4); }
   void store_v6(uint8_t* p) const { std::memcpy(p, octets_.data(), 16); }
   [[nodiscard]] const std::array<uint8_t, 16>& octets() const { return octets_; }
+  // For tables of one process: not the same on every machine.
+  [[nodiscard]] uint64_t hash() const {
+    return (word(0) * 0xd6e8feb86659fd93U + word(1)) * 0x9e3779b97f4a7c15U;
+  }
 
+  friend bool operator==(const IpAddress& a, const IpAddress& b) {
+    return a.word(0) == b.word(0) && a.word(1) == b.word(1);
+  }
   friend auto operator<=>(const IpAddress&, const IpAddress&) = default;
 
  private:
+  static constexpr uint32_t kMapped = 0xffff0000;  // 0, 0, 0xff, 0xff in memory
+
+  [[nodiscard]] static IpAddress mapped(uint32_t bits_in_memory_order) {
+    IpAddress a;
+    const uint64_t low = uint64_t{bits_in_memory_order} << 32 | kMapped;
+    std::memcpy(a.octets_.data() + 8, &low, sizeof low);
+    return a;
+  }
+  [[nodiscard]] uint64_t word(size_t i) const {
+    uint64_t w;
+    std::memcpy(&w, octets_.data() + 8 * i, sizeof w);
+    return w;
+  }
+
   std::array<uint8_t, 16> octets_{};
 };
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "IpAddress reads words of its octets");
 
 // An address and a TCP port (host order).
 struct Endpoint {

@@ -65,9 +65,8 @@ tl::expected<Packet, Drop> parse_ipv4(Packet packet, size_t available, const Par
   if ((ip.fragment() & (kMoreFragments | kFragmentOffset)) != 0) {
     return tl::unexpected(Drop::ip_fragment);
   }
-  packet.source = ip.source();
-  packet.destination = ip.destination();
-  if (packet.source.is_unspecified() || packet.source.is_multicast_or_broadcast()) {
+  const IpAddress source = ip.source();
+  if (source.is_unspecified() || source.is_multicast_or_broadcast()) {
     return tl::unexpected(Drop::bad_source_address);
   }
   packet.frame_length = static_cast<uint16_t>(kEthernetHeader + total);

@@ -32,9 +32,10 @@ struct Packet {
   uint16_t transport_length = 0;  // TCP or ICMP header and all that follows
   uint16_t payload_length = 0;    // TCP
   uint8_t tcp_header_length = 0;
-  IpAddress source;
-  IpAddress destination;
 
+  // As the IP header has them now; not for ARP.
+  [[nodiscard]] IpAddress source() const { return ipv4().source(); }
+  [[nodiscard]] IpAddress destination() const { return ipv4().destination(); }
   [[nodiscard]] EthernetView ethernet() const { return EthernetView(frame); }
   [[nodiscard]] Ipv4View ipv4() const { return Ipv4View(network); }
   [[nodiscard]] TcpView tcp() const { return TcpView(transport); }

@@ -2,7 +2,7 @@
 // them afterwards.
 //
 // Environment, for finding faults:
-//   CAPTURE=FILE    writes every frame at the engine's ports to a pcap file
+//   CAPTURE=FILE    writes every frame at the engine's ports to a pcapng file
 //   CONNECTIONS=N   as many connections as this in each test that opens many
 //   SEED=N          other random numbers than those of a usual run
 #pragma once

@@ -143,8 +143,8 @@ void test_views(void**) {
   assert_int_equal(packet->frame_length, 14 + 20 + 32 + 5);
   assert_int_equal(packet->transport_length, 32 + 5);
   assert_int_equal(packet->tcp_header_length, 32);
-  assert_true(packet->source == client_endpoint().address);
-  assert_true(packet->destination == listener_endpoint().address);
+  assert_true(packet->source() == client_endpoint().address);
+  assert_true(packet->destination() == listener_endpoint().address);
   assert_int_equal(packet->payload().size(), 5);
   assert_memory_equal(packet->payload().data(), kFiveBytes.data(), 5);
   assert_int_equal(packet->segment_end().raw(), 1005);
@@ -266,7 +266,7 @@ void test_built_segments_parse_back(void**) {
     assert_true(checksums_right(frame));
     const auto packet = parse(frame);
     assert_true(packet.has_value());
-    assert_true(packet->source == s.source.address);
+    assert_true(packet->source() == s.source.address);
     assert_int_equal(packet->tcp().flags(), row.flags);
     assert_int_equal(packet->tcp().seq().raw(), s.seq.raw());
     assert_int_equal(packet->tcp().ack().raw(), (row.flags & wire::kAck) != 0 ? s.ack.raw() : 0);
