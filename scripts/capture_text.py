@@ -4,9 +4,9 @@
     scripts/capture_text.py TEXT CAPTURE      text to capture
     scripts/capture_text.py CAPTURE TEXT      capture (pcap or pcapng) to text
 
-Text begins with a line `capture LINK-TYPE`, perhaps followed by lines of comment (#). Then, packet by
-packet, `TIME`, in nanoseconds, and if it was snapped `of LENGTH`; and its bytes in lines of hex, 32
-in each. pcapng's interfaces have to have one link type; their names are lost.
+Text begins with a line `capture LINK-TYPE`, perhaps followed by lines of comment (#). Then, packet
+by packet, `TIME`, in nanoseconds, and if it was snapped `of LENGTH`; and its bytes in lines of hex,
+32 in each. pcapng's interfaces have to have one link type; their names are lost.
 """
 
 import argparse

@@ -5,7 +5,7 @@ build_packages="g++ meson ninja-build pkg-config libdpdk-dev libxxhash-dev libso
   libexpected-dev libpcap-dev libcmocka-dev"
 run_packages="iproute2 ethtool python3 rabbitmq-server"
 test_packages="clang mosquitto mosquitto-clients haproxy python3-pytest python3-pytest-timeout
-  python3-paho-mqtt python3-scapy"
+  python3-paho-mqtt python3-scapy tcpdump tshark"
 lint_packages="clang-format clang-tidy"
 
 missing_packages() {

@@ -137,7 +137,8 @@ class Subscriber:
 
     def __init__(self, network, *arguments):
         self._process = network.client.popen(
-            ["stdbuf", "-oL", "mosquitto_sub", "-d", "-h", BROKER, "-W", str(_PATIENCE), *arguments],
+            ["stdbuf", "-oL", "mosquitto_sub", "-d", "-h", BROKER, "-W", str(_PATIENCE),
+             *arguments],
             stdout=subprocess.PIPE, text=True)
         self._await("Subscribed")
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds and tests everything, as CI does. Needs root: packages are installed, namespaces are made.
 #
-#   scripts/test.sh        all: three builds, the unit, engine and end-to-end suites
+#   scripts/test.sh        all: three builds, the unit, engine, golden and end-to-end suites
 #   scripts/test.sh unit   the unit suite only, with what is installed
 #
 # The last line is "N passed, N failed", summed over all suites.
@@ -38,14 +38,13 @@ meson_suite() {  # DIRECTORY SUITE...
   done
 }
 
-pytest_suite() {  # DIRECTORY [PYTEST-ARGUMENT...]
-  local directory=$1
-  shift
-  step "suite: e2e in $directory" "$@"
-  results+=("$directory/meson-logs/e2e.junit.xml")
+pytest_suite() {  # DIRECTORY SUITE
+  local directory=$1 suite=$2
+  step "suite: $suite in $directory"
+  results+=("$directory/meson-logs/$suite.junit.xml")
   rm -f "${results[-1]}"
-  MQLB_BUILD=$directory /usr/bin/python3 -m pytest -q -c tests/e2e/pytest.ini \
-    --rootdir tests/e2e --junitxml "${results[-1]}" --durations 10 "$@" || failed=1
+  MQLB_BUILD=$directory /usr/bin/python3 -m pytest -q -c "tests/$suite/pytest.ini" \
+    --rootdir "tests/$suite" --junitxml "${results[-1]}" --durations 10 "tests/$suite" || failed=1
 }
 
 finish() {
@@ -79,14 +78,16 @@ contained() {
   fi
   CXX=clang++ build build-clang || results+=("the build in build-clang")
   meson_suite build unit engine
+  pytest_suite build golden
   if build build-asan -Doptimization=1 -Ddebug=true -Dwerror=false \
     -Db_sanitize=address,undefined -Db_lundef=false
   then
     meson_suite build-asan unit engine
+    pytest_suite build-asan golden
   else
     results+=("the build in build-asan")
   fi
-  pytest_suite build tests/e2e
+  pytest_suite build e2e
   finish
 }
 

@@ -1,1 +1,1 @@
-"""Scenarios: small captures of what clients, servers and attackers do, made from a few lines each."""
+"""Scenarios: captures of what clients, servers and attackers do, from a few lines each."""

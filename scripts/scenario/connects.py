@@ -120,7 +120,8 @@ def connect_retransmitted(recorder):
 def connect_segments_reordered(recorder):
     """The three segments of a CONNECT arrive as last, first, middle."""
     talk = Conversation(recorder).handshake()
-    first, middle, last = talk.client.cut(words.connect("shuffled", user="u", password=b"x" * 90), 40)
+    whole = words.connect("shuffled", user="u", password=b"x" * 90)
+    first, middle, last = talk.client.cut(whole, 40)
     for piece in (last, first, middle):
         talk.client.put(piece)
         talk.server.ack()

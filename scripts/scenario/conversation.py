@@ -13,6 +13,7 @@ Nothing happens of its own accord: no segment is acknowledged or repeated unless
 so. What a side acknowledges, echoes and selectively acknowledges follows from what reached it.
 """
 
+import itertools
 from dataclasses import dataclass
 
 from scapy.layers.inet import IP, TCP
@@ -87,15 +88,19 @@ class Side:
         self.put(Piece(self.iss, data, flags), **fate)
 
     def cut(self, data, size=None):
-        """Pieces of the stream that come next, `size` bytes each or of these sizes; not sent."""
-        sizes = size if isinstance(size, (list, tuple)) else None
+        """What comes next in pieces of `size` bytes, or of these sizes and the rest; not sent."""
+        if isinstance(size, list):
+            sizes = [*size, len(data)]
+        else:
+            sizes = itertools.repeat(size or self.segment_size())
         pieces = []
-        while data:
-            most = sizes[len(pieces)] if sizes and len(pieces) < len(sizes) else size
-            most = len(data) if sizes and len(pieces) >= len(sizes) else most
-            part, data = data[:most or self.segment_size()], data[most or self.segment_size():]
-            pieces.append(Piece(self.next, part, ACK if data else ACK | PSH))
-            self.next += len(part)
+        for most in sizes:
+            if data:
+                part, data = data[:most], data[most:]
+                pieces.append(Piece(self.next, part, ACK if data else ACK | PSH))
+                self.next += len(part)
+            else:
+                break
         return pieces
 
     @staticmethod
@@ -112,7 +117,8 @@ class Side:
         """Sends pieces in this order. captured: the capture has them; arrives: the peer too."""
         for piece in pieces:
             self.talk.advance(self, gap)
-            self.sent = max(self.sent, piece.end) if not piece.flags & RST else self.sent
+            if not piece.flags & RST:
+                self.sent = max(self.sent, piece.end)
             frame = self._frame(piece)
             if captured:
                 self.talk.recorder.record(self.talk.now, frame)

@@ -61,7 +61,7 @@ def unknown_flow(recorder):
 
 @scenario()
 def syn_flood(recorder):
-    """200 SYNs from as many addresses, a millisecond apart, in the middle of which a client comes."""
+    """200 SYNs from as many addresses, a millisecond apart; a client comes in their midst."""
     frames = [_syn(f"198.18.0.{50 + n}", seq=n * 7919, sport=1024 + n) for n in range(200)]
     _play(recorder, *frames[:100])
     for n, frame in enumerate(frames[100:], 100):
@@ -169,7 +169,7 @@ def arp_replies(recorder):
 
 @scenario()
 def arp_broken(recorder):
-    """ARP of another hardware, protocol, address length or operation; of a multicast sender; cut."""
+    """ARP of another hardware, protocol, length or operation; of a multicast sender; cut."""
     good = bytes(_ether() / ARP(op=1, hwsrc=_STATION, psrc=CLIENT, pdst=LISTENER))
     changes = ((14, b"\0\x06"), (16, b"\x86\xdd"), (18, b"\x08"), (19, b"\x10"), (20, b"\0\x09"),
                (22, b"\x01\0\x5e\0\0\x01"))
@@ -246,7 +246,7 @@ def port_zero(recorder):
 
 @scenario()
 def no_listener(recorder):
-    """SYN, ACK and FIN to ports of our addresses where nothing listens, and to foreign addresses."""
+    """SYN, ACK and FIN to our addresses where nothing listens, and to foreign addresses."""
     _play(recorder, _syn(dport=8883), _syn(destination=OWN, dport=22), _syn(destination=OWN),
           _ip() / _tcp("A", dport=8883, ack=9), _ip() / _tcp("FA", dport=8883, ack=9),
           _syn(destination="198.18.0.200"), _syn(destination="10.0.0.1"), _syn(destination=SNAT))

@@ -172,9 +172,9 @@ def _attacked(recorder, client_id, attack):
 
 def _forge(client, seq, flags, data=b"", ack=0x600DF00D):
     """Leaves what the client knows as it is; the peer does not hear it."""
-    known, client.expects = client.expects, ack
+    known, client.expects = (client.expects, client.sent), ack
     client.put(Piece(seq, data, flags), arrives=False)
-    client.expects = known
+    client.expects, client.sent = known
 
 
 @scenario()

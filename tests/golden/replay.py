@@ -37,12 +37,13 @@ class Outcome:
 
 
 def write_capture(name, directory):
-    """The capture of a scenario, or of a recorded text, as NAME.pcap."""
+    """The capture of a scenario, or of a recorded text; returns the file's name."""
     path = os.path.join(directory, name + ".pcap")
     if name in catalogue.SCENARIOS:
         catalogue.write(name, path)
     else:
         capture_text.to_capture(os.path.join(RECORDED, name + ".txt"), path)
+    return os.path.basename(path)
 
 
 def copy_config(name, directory):
@@ -68,13 +69,15 @@ def run(arguments, directory, timeout=120):
 
 
 def play(row, directory):
-    """Runs a row in a directory of its own; twice, and compares, if the row says so."""
+    """Runs a row in a directory of its own."""
     os.makedirs(directory)
-    for name in row.captures:
-        write_capture(name, directory)
+    return play_files(row, [write_capture(name, directory) for name in row.captures], directory)
+
+
+def play_files(row, captures, directory):
+    """Captures: files in the directory. Runs twice, and compares, if the row says so."""
     words = [copy_config(word[:-5], directory) if word.endswith(".conf") else word
              for word in row.options]
-    captures = [name + ".pcap" for name in row.captures]
     if "--list" in words:
         return run([*words, *captures], directory)
     arguments = ["--offline", "--config", copy_config(row.config, directory), "--output", OUTPUT,

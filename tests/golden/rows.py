@@ -124,8 +124,8 @@ _CONNECTS = [
     row("largest-window-scale", "a window scale of 14"),
     row("server-without-timestamps", "a broker without timestamps cannot take such a client",
         _CAPTURE, config="three-brokers"),
-    row("server-without-timestamps-again", "but when the client returns it can", "--brokers capture "
-        "--repeat 2", "server-without-timestamps"),
+    row("server-without-timestamps-again", "but when the client returns it can",
+        "--brokers capture --repeat 2", "server-without-timestamps"),
     row("server-without-sack", "a broker without SACK", _CAPTURE),
     row("server-without-window-scale", "a broker without window scale: windows are shifted",
         _CAPTURE),
@@ -231,8 +231,8 @@ _HOSTILE = [
     row("connect-never-completed", "a CONNECT that takes longer than its deadline",
         config="short-deadline"),
     row("nothing-after-handshake", "not a byte within the deadline", config="short-deadline"),
-    row("connect-before-handshake", "RST for a CONNECT without handshake (as a frame: its port is not "
-        "played)", "--verbatim --port 8883"),
+    row("connect-before-handshake", "RST for a CONNECT without handshake, sent as a mere frame",
+        "--verbatim --port 8883"),
     row("second-connect", "a second CONNECT is for the broker to judge", _CAPTURE),
     row("blind-rst", "forged RSTs leave the connection alone", "--verbatim"),
     row("blind-syn", "so do forged SYNs", "--verbatim"),
@@ -272,5 +272,26 @@ _FRAMES = [
     _verbatim("ip-to-everyone", "foreign-mac"),
 ]
 
+_RECORDED = [
+    row("recorded-mosquitto-31", "mosquitto_pub and _sub, MQTT 3.1, with stubs for the broker", "",
+        "mosquitto-clients-31"),
+    row("recorded-mosquitto-311", "MQTT 3.1.1, over three brokers", "", "mosquitto-clients-311",
+        config="three-brokers"),
+    row("recorded-mosquitto-5", "MQTT 5, with what Mosquitto said", _CAPTURE,
+        "mosquitto-clients-5", twice=True),
+    row("recorded-retained-and-will", "a retained message, and a will", _CAPTURE,
+        "retained-and-will"),
+    row("recorded-paho-session", "a session that is kept stays at its broker", _CAPTURE,
+        "paho-session-311", config="three-brokers"),
+    row("recorded-paho-properties", "paho with MQTT 5 properties", _CAPTURE, "paho-properties-5"),
+    row("recorded-rabbitmq-31", "RabbitMQ, MQTT 3.1", _CAPTURE, "rabbitmq-31"),
+    row("recorded-rabbitmq-311", "RabbitMQ, MQTT 3.1.1, with header version 1", _CAPTURE,
+        "rabbitmq-311", config="proxy-v1"),
+    row("recorded-paho-rabbitmq", "paho and RabbitMQ", _CAPTURE, "paho-rabbitmq-311"),
+    row("recorded-bad-line", "real losses and reordering", _CAPTURE, "bad-line", twice=True),
+    row("recorded-bad-line-of-stub", "the same with a stub, and more of it",
+        "--fault all:loss=0.05,reorder=0.05 --seed 9", "bad-line", twice=True),
+]
+
 ROWS = [*_SESSIONS, *_CLIENTS, *_LINKS, *_CONNECTS, *_HEADERS, *_LOSSES, *_ENDS, *_BROKERS,
-        *_HOSTILE, *_FRAMES]
+        *_HOSTILE, *_FRAMES, *_RECORDED]

@@ -1,6 +1,6 @@
 """A frame as one line: small and readable in a diff, and exact by a digest of all its bytes.
 
-    198.18.0.21:40001 > 198.18.0.10:1883 PA seq 1000001+25 ack 51 win 502 ts 7 3 | CONNECT | 3f2a9c1b
+    198.18.0.21:40001 > 198.18.0.10:1883 PA seq 101+25 ack 51 win 502 ts 7 3 | CONNECT | 3f2a9c1b
 
 What a frame should not have is said in capitals: checksums that are wrong, headers that are cut.
 """
@@ -195,7 +195,10 @@ def _take_proxy_header(payload):
     """(its text, what follows); no text if there is none."""
     if payload[:5] != b"PROXY" and payload[:12] != proxy_header.SIGNATURE:
         return "", payload
-    header = proxy_header.parse(payload)
+    try:
+        header = proxy_header.parse(payload)
+    except (ValueError, KeyError, struct.error):
+        return "WRONG PROXY HEADER", b""
     if header is None:
         return "PROXY...", b""
     tlvs = "".join(f" tlv {kind} {value}" for kind, value in header.tlvs.items())
