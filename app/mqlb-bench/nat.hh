@@ -45,7 +45,7 @@ class Nat {
   // Where the way back is: by SNAT address, broker and port, in slots as large as flow::SnatPorts has.
   struct Slot {
     flow::FlowIndex flow = flow::kNoFlow;
-    std::array<uint32_t, 4> unused{};
+    std::array<uint32_t, 2> unused{};
   };
   std::vector<Slot> slots_;
   base::CoreCounters counters_;
