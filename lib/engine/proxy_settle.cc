@@ -141,10 +141,13 @@ bool Proxy::guard_ack(wire::Packet& packet, Seq32 known, uint32_t ack_delta) {
 // it.
 bool Proxy::late_ack(wire::Packet& packet, FlowIndex index) {
   constexpr int32_t kLongPast = 1 << 20;
+  constexpr uint32_t kLongestDelay = 60;  // seconds that a segment may be under way
   ProxyFlow& f = flows_[index];
-  const Seq32 known = flows_.known_ack(index);
+  const flow::Guard& guard = flows_.guard(index);
+  const Seq32 known = guard.known_ack;
   const int32_t beyond = packet.tcp().ack() + f.ack_delta - known;
-  if (packet.tcp().has(wire::kAck) && beyond > kLongPast) {
+  const bool is_old = context_.now_seconds - guard.since > kLongestDelay;
+  if (is_old || (packet.tcp().has(wire::kAck) && beyond > kLongPast)) {
     f.flags &= static_cast<uint8_t>(~flow::kGuard);
   }
   return beyond == 0 || guard_ack(packet, known, f.ack_delta);
@@ -157,7 +160,7 @@ void Proxy::settled(Opening& o) {
   const uint32_t slot = f.opening;
   f.client_fin_end = o.client_fin_end.raw();
   f.flags |= flow::kGuard;
-  flows_.known_ack(o.flow) = o.request.first_byte + o.request.acked;
+  flows_.guard(o.flow) = {o.request.first_byte + o.request.acked, context_.now_seconds};
   opening_.give_back(slot);
 }
 

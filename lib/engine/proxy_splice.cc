@@ -137,7 +137,7 @@ bool Proxy::sacks_known(const wire::Packet& packet, FlowIndex index) {
   if (!options || options->sack_blocks == 0) return false;
   const uint8_t* first = packet.tcp().options().data() + options->sack_offset;
   const Seq32 begin = Seq32(base::load_be32(first)) + flows_[index].ack_delta;
-  return begin.before(flows_.known_ack(index));
+  return begin.before(flows_.guard(index).known_ack);
 }
 
 // FIN and RST from the broker, and its acknowledgement of the client's FIN. The worker hears before

@@ -11,9 +11,9 @@ base::Result<ProxyTable> ProxyTable::create(uint32_t capacity) {
   table.capacity_ = capacity;
   table.records_.reset(static_cast<ProxyFlow*>(
       rte_zmalloc("mqlb_proxy_flows", size_t{capacity} * sizeof(ProxyFlow), 64)));
-  table.known_acks_.reset(static_cast<base::Seq32*>(
-      rte_zmalloc("mqlb_known_acks", size_t{capacity} * sizeof(base::Seq32), 64)));
-  if (!table.records_ || !table.known_acks_) {
+  table.guards_.reset(
+      static_cast<Guard*>(rte_zmalloc("mqlb_guards", size_t{capacity} * sizeof(Guard), 64)));
+  if (!table.records_ || !table.guards_) {
     return base::fail("no memory for " + std::to_string(capacity) +
                       " broker flows (more DPDK memory: -m, or hugepages)");
   }

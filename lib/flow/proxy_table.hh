@@ -9,6 +9,13 @@
 
 namespace mqlb::flow {
 
+// With kGuard: what the client saw acknowledged before the splice, in client space. An ACK below it
+// is a late one, as long as there can be any: until far more is acknowledged, or time has passed.
+struct Guard {
+  base::Seq32 known_ack;
+  uint32_t since = 0;  // seconds
+};
+
 class ProxyTable {
  public:
   // Memory is taken at once, from DPDK's heap.
@@ -20,9 +27,7 @@ class ProxyTable {
 
   [[nodiscard]] ProxyFlow& operator[](FlowIndex index) { return records_[index]; }
   [[nodiscard]] const ProxyFlow& operator[](FlowIndex index) const { return records_[index]; }
-  // With kGuard, client space: what the client saw acknowledged before the splice. Until far more
-  // is acknowledged, an ACK below it is a late one.
-  [[nodiscard]] base::Seq32& known_ack(FlowIndex index) { return known_acks_[index]; }
+  [[nodiscard]] Guard& guard(FlowIndex index) { return guards_[index]; }
   [[nodiscard]] uint32_t capacity() const { return capacity_; }
   [[nodiscard]] uint32_t size() const { return size_; }
 
@@ -33,7 +38,7 @@ class ProxyTable {
   ProxyTable() = default;
 
   std::unique_ptr<ProxyFlow[], DpdkDeleter> records_;
-  std::unique_ptr<base::Seq32[], DpdkDeleter> known_acks_;
+  std::unique_ptr<Guard[], DpdkDeleter> guards_;
   uint32_t capacity_ = 0;
   uint32_t size_ = 0;
   uint32_t never_used_ = 0;        // records from here on were never taken

@@ -101,7 +101,7 @@ enum ProxyFlag : uint8_t {
   kPeerFin = 0x01,       // the client's FIN was forwarded; client_fin_end is behind it
   kPeerFinAcked = 0x02,  // and the broker acknowledged it
   kOwnFin = 0x04,        // the broker's FIN was seen
-  kGuard = 0x08,         // ACKs below ProxyTable::known_ack may still be under way
+  kGuard = 0x08,         // see ProxyTable::guard()
 };
 
 // Owned by a proxy. Sequence numbers are in broker space.

@@ -10,10 +10,10 @@ SnatPorts::SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t m
   if (base_ > last) return;
   slots_.resize((last - base_) / modulus + 1);
   const auto count = static_cast<uint32_t>(slots_.size());
-  for (uint32_t i = 0; i < count; ++i) push_back((start % count + i) % count);
+  for (uint32_t i = 0; i < count; ++i) push_back(static_cast<SlotIndex>((start % count + i) % count));
 }
 
-void SnatPorts::push_back(uint32_t slot) {
+void SnatPorts::push_back(SlotIndex slot) {
   slots_[slot].next = kEnd;
   if (tail_ == kEnd) {
     head_ = slot;
@@ -25,7 +25,7 @@ void SnatPorts::push_back(uint32_t slot) {
 
 std::optional<uint16_t> SnatPorts::take(FlowIndex flow, uint32_t now, uint32_t quarantine) {
   if (head_ == kEnd) return std::nullopt;
-  const uint32_t i = head_;
+  const SlotIndex i = head_;
   Slot& slot = slots_[i];
   if (slot.used && now - slot.flow < quarantine) return std::nullopt;
   head_ = slot.next;
@@ -44,7 +44,7 @@ void SnatPorts::give_back(uint16_t port, base::Seq32 last_seq, uint32_t now) {
   slot.taken = false;
   slot.used = true;
   --in_use_;
-  push_back(static_cast<uint32_t>(i));
+  push_back(static_cast<SlotIndex>(i));
 }
 
 std::optional<base::Seq32> SnatPorts::last_seq(uint16_t port) const {
@@ -55,7 +55,7 @@ std::optional<base::Seq32> SnatPorts::last_seq(uint16_t port) const {
 
 uint32_t SnatPorts::quarantined(uint32_t now, uint32_t quarantine) const {
   uint32_t n = 0;
-  for (uint32_t i = head_; i != kEnd; i = slots_[i].next) {
+  for (SlotIndex i = head_; i != kEnd; i = slots_[i].next) {
     if (slots_[i].used && now - slots_[i].flow < quarantine) ++n;
   }
   return n;

@@ -45,29 +45,31 @@ class SnatPorts {
   [[nodiscard]] uint32_t quarantined(uint32_t now, uint32_t quarantine) const;
 
  private:
-  static constexpr uint32_t kEnd = 0xffffffff;
+  using SlotIndex = uint16_t;  // there is no port 0, so at most 65,535 slots
+  static constexpr SlotIndex kEnd = 0xffff;
 
   struct Slot {
     uint32_t flow = kNoFlow;  // taken: the flow; free: when it was given back (seconds)
     uint32_t last_seq = 0;
-    uint32_t next = kEnd;  // free: the slot behind in the queue
+    SlotIndex next = kEnd;  // free: the slot behind in the queue
     bool taken = false;
     bool used = false;
   };
+  static_assert(sizeof(Slot) == 12);
 
   // Slots follow each other in steps of the modulus from base_.
   [[nodiscard]] size_t index_of(uint16_t port) const {
     const unsigned distance = static_cast<unsigned>(port) - base_;
     if (modulus_ == 1) return distance;
-    return distance % modulus_ == 0 ? distance / modulus_ : kEnd;
+    return distance % modulus_ == 0 ? distance / modulus_ : slots_.size();
   }
-  void push_back(uint32_t slot);
+  void push_back(SlotIndex slot);
 
   unsigned base_ = 0;
   unsigned modulus_ = 1;
   uint32_t in_use_ = 0;
-  uint32_t head_ = kEnd;
-  uint32_t tail_ = kEnd;
+  SlotIndex head_ = kEnd;
+  SlotIndex tail_ = kEnd;
   std::vector<Slot> slots_;
 };
 

@@ -1,0 +1,56 @@
+// A plain layer-4 full NAT over the same tables, as the price to compare with: it parses, looks up,
+// rewrites addresses and ports and corrects the checksum, and nothing else. No sequence numbers, no
+// options, no accounts but the packet count; flows do not end.
+//
+// Same frames, same flow tables, same bursts as the engine, so that the difference is the splice.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "app/mqlb-bench/fleet.hh"
+#include "lib/flow/proxy_table.hh"
+#include "lib/flow/worker_table.hh"
+
+namespace mqlb::bench {
+
+class Nat {
+ public:
+  [[nodiscard]] static base::Result<std::unique_ptr<Nat>> create(Rig& rig, uint32_t max_flows);
+
+  // The same translation as the engine's flow i has.
+  [[nodiscard]] bool add(const wire::Endpoint& client, const Flow& flow);
+  // Takes the frames. Returns the cycles that took.
+  uint64_t run(std::span<const engine::Frame> frames);
+  [[nodiscard]] uint64_t dropped() const { return dropped_; }
+
+ private:
+  Nat(Rig& rig, flow::WorkerTable flows, flow::ProxyTable back)
+      : rig_(rig), flows_(std::move(flows)), back_(std::move(back)), output_(rig.io(), counters_) {}
+
+  void to_brokers(std::span<wire::Packet> packets, std::span<const engine::Frame> frames);
+  void to_clients(std::span<wire::Packet> packets, std::span<const engine::Frame> frames);
+  [[nodiscard]] size_t slot_of(config::SnatId snat, uint16_t broker, uint16_t port) const {
+    return (size_t{snat} * rig_.snapshot().backends.size() + broker) << 16 | port;
+  }
+  void drop(const engine::Frame& frame) {
+    ++dropped_;
+    output_.release(frame);
+  }
+
+  Rig& rig_;
+  flow::WorkerTable flows_;
+  flow::ProxyTable back_;
+  // Where the way back is: by SNAT address, broker and port, in slots as large as flow::SnatPorts has.
+  struct Slot {
+    flow::FlowIndex flow = flow::kNoFlow;
+    std::array<uint32_t, 2> unused{};
+  };
+  std::vector<Slot> slots_;
+  base::CoreCounters counters_;
+  engine::Output output_;
+  uint64_t dropped_ = 0;
+};
+
+}  // namespace mqlb::bench
