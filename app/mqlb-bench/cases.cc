@@ -22,10 +22,10 @@ using Burst = std::array<Frame, kBurst>;
 
 constexpr size_t kSmall = 66;  // with timestamps, 64 would leave no room for payload
 constexpr size_t kFull = 1514;
-constexpr unsigned kBursts = 4000;                   // of one run
-constexpr std::chrono::seconds kSettled{61};         // what only young flows are checked for is over
-constexpr std::chrono::seconds kReaped{5};           // closing timeout, and a sweep of the table
-constexpr uint32_t kRoom = 8192;                     // flows beyond the standing ones
+constexpr unsigned kBursts = 4000;            // of one run
+constexpr std::chrono::seconds kSettled{61};  // what only young flows are checked for is over
+constexpr std::chrono::seconds kReaped{5};    // closing timeout, and a sweep of the table
+constexpr uint32_t kRoom = 8192;              // flows beyond the standing ones
 
 Figure figure(std::string what, uint64_t flows, std::vector<double> runs, std::string unit) {
   std::sort(runs.begin(), runs.end());
@@ -89,8 +89,8 @@ base::Result<void> measure_direction(Standing& standing, Nat& nat, const CaseOpt
     return base::fail("spliced packets were lost");
   }
   const uint64_t flows = standing.fleet->size();
-  const std::string name = std::string(to_broker ? "to broker" : "to client") + ", " +
-                           std::to_string(size) + " bytes";
+  const std::string name =
+      std::string(to_broker ? "to broker" : "to client") + ", " + std::to_string(size) + " bytes";
   std::vector<double> tax;
   for (size_t i = 0; i < spliced.size(); ++i) tax.push_back(spliced[i] / plain[i]);
   out.push_back(figure("spliced packet " + name, flows, spliced, "cycles"));
@@ -256,7 +256,8 @@ base::Result<Figures> measure_memory(const CaseOptions& options) {
     const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - begin;
     const auto tables = static_cast<double>(allocated_bytes() - before);
     out.push_back(figure("memory taken in", flows, {time.count()}, "ms"));
-    out.push_back(figure("memory of one core, packet buffers included", flows, {tables / 1e6}, "MB"));
+    out.push_back(
+        figure("memory of one core, packet buffers included", flows, {tables / 1e6}, "MB"));
     out.push_back(figure("memory per flow", flows, {tables / flows}, "bytes"));
   }
   return out;
@@ -277,7 +278,8 @@ base::Result<Figures> measure_maglev(const CaseOptions& options) {
     }
     const maglev::Table more = maglev::Table::build(members(brokers + 1), kSlots);
     size_t moved = 0;
-    for (size_t i = 0; i < kSlots; ++i) if (table.slots()[i] != more.slots()[i]) ++moved;
+    for (size_t i = 0; i < kSlots; ++i)
+      if (table.slots()[i] != more.slots()[i]) ++moved;
     const std::string name = std::to_string(brokers) + " brokers";
     out.push_back(figure("Maglev table built, " + name, 0, times, "ms"));
     out.push_back(figure("moved when one joins " + name, 0,

@@ -21,7 +21,8 @@ constexpr uint32_t kBrokerIss = 0x40000000;
 constexpr uint32_t kBrokerTimestamp = 0x20000000;
 constexpr uint32_t kProxyHeader = 28;  // version 2, IPv4, no TLVs
 constexpr uint8_t kConnack[] = {0x20, 2, 0, 0};
-constexpr uint8_t kPublish[] = {0x30, 19, 0, 6, 't', 'o', 'p', 'i', 'c', 's', 't', 'e', 'm', 'p', 'e', '2', '1', '.', '0', '0', '0'};
+constexpr uint8_t kPublish[] = {0x30, 19,  0,   6,   't', 'o', 'p', 'i', 'c', 's', 't',
+                                'e',  'm', 'p', 'e', '2', '1', '.', '0', '0', '0'};
 constexpr uint8_t kDisconnect[] = {0xe0, 0};
 
 uint32_t first_seq(uint32_t i) { return i * 2654435761U; }
@@ -58,9 +59,10 @@ wire::Segment Fleet::from_client(uint32_t i, uint8_t flags, base::Bytes payload)
   s.ack = base::Seq32(flows_[i].client_acked);
   s.flags = flags;
   s.payload = payload;
-  if (options_.timestamps) s.options.timestamps = wire::Timestamps{timestamp_, flows_[i].client_echo};
-  flows_[i].client_next += static_cast<uint32_t>(payload.size()) +
-                           ((flags & (kSyn | kFin)) != 0 ? 1U : 0U);
+  if (options_.timestamps)
+    s.options.timestamps = wire::Timestamps{timestamp_, flows_[i].client_echo};
+  flows_[i].client_next +=
+      static_cast<uint32_t>(payload.size()) + ((flags & (kSyn | kFin)) != 0 ? 1U : 0U);
   return s;
 }
 
@@ -73,8 +75,8 @@ wire::Segment Fleet::from_broker(uint32_t i, uint8_t flags, base::Bytes payload)
   s.flags = flags;
   s.payload = payload;
   if (options_.timestamps) s.options.timestamps = wire::Timestamps{kBrokerTimestamp, timestamp_};
-  flows_[i].broker_next += static_cast<uint32_t>(payload.size()) +
-                           ((flags & (kSyn | kFin)) != 0 ? 1U : 0U);
+  flows_[i].broker_next +=
+      static_cast<uint32_t>(payload.size()) + ((flags & (kSyn | kFin)) != 0 ? 1U : 0U);
   return s;
 }
 
@@ -97,12 +99,22 @@ std::vector<uint8_t> Fleet::connect_of(uint32_t i) const {
   id.resize(options_.client_id, '.');
   const size_t remaining = 10 + 2 + id.size();
   std::vector<uint8_t> out{0x10};
-  for (size_t rest = remaining; ; rest /= 128) {
+  for (size_t rest = remaining;; rest /= 128) {
     out.push_back(static_cast<uint8_t>(rest % 128 | (rest > 127 ? 128 : 0)));
     if (rest < 128) break;
   }
-  const uint8_t fixed[] = {0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 60,
-                           static_cast<uint8_t>(id.size() >> 8), static_cast<uint8_t>(id.size())};
+  const uint8_t fixed[] = {0,
+                           4,
+                           'M',
+                           'Q',
+                           'T',
+                           'T',
+                           4,
+                           2,
+                           0,
+                           60,
+                           static_cast<uint8_t>(id.size() >> 8),
+                           static_cast<uint8_t>(id.size())};
   out.insert(out.end(), std::begin(fixed), std::end(fixed));
   out.insert(out.end(), id.begin(), id.end());
   return out;
@@ -176,9 +188,8 @@ uint64_t Fleet::open_some(uint32_t from, uint32_t to) {
     connect = connect_of(i);
     return from_client(i, kAck | kPsh, connect);
   });
-  cycles += each(from, to, kBrokers, [&](uint32_t i) {
-    return offer(from_broker(i, kSyn | kAck, {}));
-  });
+  cycles +=
+      each(from, to, kBrokers, [&](uint32_t i) { return offer(from_broker(i, kSyn | kAck, {})); });
   cycles += each(from, to, kBrokers, [&](uint32_t i) {
     // The SYN-ACK acknowledged what lies before the PROXY header; this, all that is behind it.
     const uint32_t first_byte = first_seq(options_.first + i) + 1;
@@ -192,12 +203,10 @@ uint64_t Fleet::talk_and_close(uint32_t from, uint32_t to) {
   rig_.io().keep = true;
   uint64_t cycles = 0;
   const auto clients = [&](uint8_t flags, base::Bytes payload) {
-    cycles += each(from, to, kClients,
-                   [&](uint32_t i) { return from_client(i, flags, payload); });
+    cycles += each(from, to, kClients, [&](uint32_t i) { return from_client(i, flags, payload); });
   };
   const auto brokers = [&](uint8_t flags, base::Bytes payload) {
-    cycles += each(from, to, kBrokers,
-                   [&](uint32_t i) { return from_broker(i, flags, payload); });
+    cycles += each(from, to, kBrokers, [&](uint32_t i) { return from_broker(i, flags, payload); });
   };
   brokers(kAck | kPsh, kConnack);
   clients(kAck | kPsh, kPublish);

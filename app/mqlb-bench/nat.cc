@@ -98,8 +98,7 @@ void Nat::to_brokers(std::span<wire::Packet> packets, std::span<const engine::Fr
   std::array<FlowIndex, kBurst> indices;
   for (size_t i = 0; i < packets.size(); ++i) {
     const wire::TcpView tcp = packets[i].tcp();
-    const uint16_t vip =
-        context.addresses.vip({packets[i].destination(), tcp.destination_port()});
+    const uint16_t vip = context.addresses.vip({packets[i].destination(), tcp.destination_port()});
     keys[i] = {packets[i].source().v4_bits(), tcp.source_port(), vip};
   }
   flows_.lookup_bulk(std::span(keys).first(packets.size()), indices);
@@ -150,8 +149,10 @@ void Nat::to_clients(std::span<wire::Packet> packets, std::span<const engine::Fr
     }
     const flow::ProxyFlow& b = back_[slots[i]->flow];
     rewrite(packets[i], b.checksum,
-            {context.addresses.vip_endpoint(b.vip), {b.client, b.client_port},
-             context.shared.port_macs[b.client_side], b.client_mac});
+            {context.addresses.vip_endpoint(b.vip),
+             {b.client, b.client_port},
+             context.shared.port_macs[b.client_side],
+             b.client_mac});
     counters_[base::Event::packets_to_client].add();
     output_.transmit(b.client_side, frames[i]);
   }

@@ -42,7 +42,8 @@ class Nat {
   Rig& rig_;
   flow::WorkerTable flows_;
   flow::ProxyTable back_;
-  // Where the way back is: by SNAT address, broker and port, in slots as large as flow::SnatPorts has.
+  // Where the way back is: by SNAT address, broker and port, in slots as large as flow::SnatPorts
+  // has.
   struct Slot {
     flow::FlowIndex flow = flow::kNoFlow;
     std::array<uint32_t, 2> unused{};

@@ -90,9 +90,9 @@ size_t MemoryIo::transmit(config::PortId port, std::span<const engine::Frame> fr
 base::Result<std::unique_ptr<Rig>> Rig::create(const RigOptions& options) {
   static uint32_t made = 0;
   const std::string name = "bench_frames_" + std::to_string(made++);
-  dpdk::Mempool pool(
-      rte_pktmbuf_pool_create(name.c_str(), kBuffers, kCache, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
-                              static_cast<int>(rte_socket_id())));
+  dpdk::Mempool pool(rte_pktmbuf_pool_create(name.c_str(), kBuffers, kCache, 0,
+                                             RTE_MBUF_DEFAULT_BUF_SIZE,
+                                             static_cast<int>(rte_socket_id())));
   if (!pool) return base::fail("no memory for packet buffers");
   std::unique_ptr<Rig> rig(new Rig(std::move(pool)));
   const config::Model model = make_model(options);

@@ -1,5 +1,5 @@
-// One data core with both roles, as the daemon links it, between memory ports: frames are mbufs that
-// the bench fills; what the core sends is freed, or kept to be looked at afterwards.
+// One data core with both roles, as the daemon links it, between memory ports: frames are mbufs
+// that the bench fills; what the core sends is freed, or kept to be looked at afterwards.
 //
 // One thread. The EAL is initialised.
 #pragma once

@@ -10,7 +10,8 @@ SnatPorts::SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t m
   if (base_ > last) return;
   slots_.resize((last - base_) / modulus + 1);
   const auto count = static_cast<uint32_t>(slots_.size());
-  for (uint32_t i = 0; i < count; ++i) push_back(static_cast<SlotIndex>((start % count + i) % count));
+  for (uint32_t i = 0; i < count; ++i)
+    push_back(static_cast<SlotIndex>((start % count + i) % count));
 }
 
 void SnatPorts::push_back(SlotIndex slot) {
