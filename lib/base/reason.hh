@@ -20,7 +20,7 @@ namespace mqlb::base {
   X(ip_options, "ip-options", "IPv4 options, which are refused")                                   \
   X(bad_ip_checksum, "bad-ip-checksum", "IPv4 header checksum wrong")                              \
   X(ip_fragment, "ip-fragment", "an IP fragment")                                                  \
-  X(bad_source_address, "bad-source-address", "source address is multicast, unspecified or ours")  \
+  X(bad_source_address, "bad-source-address", "source address is ours, or none of a host's")       \
   X(foreign_address, "foreign-address", "IP destination is not ours")                              \
   X(unknown_protocol, "unknown-protocol", "neither TCP nor ICMP")                                  \
   X(bad_tcp_header, "bad-tcp-header", "TCP header or its options malformed")                       \

@@ -166,6 +166,10 @@ wire::Segment Proxy::segment_to_broker(const Opening& o) const {
   segment.source = {snapshot.snats[f.snat].address, f.snat_port};
   segment.destination = backend.endpoint;
   segment.window = o.request.client_window;
+  if (!o.scaled) {
+    const uint32_t window = uint32_t{segment.window} << o.request.negotiated.window_scale;
+    segment.window = static_cast<uint16_t>(std::min(window, 0xffffU));
+  }
   segment.ack = o.rcv_nxt;
   if (o.request.negotiated.timestamps) {
     segment.options.timestamps = wire::Timestamps{o.request.client_tsval, o.broker_tsval};
@@ -193,6 +197,7 @@ void Proxy::send_syn(Opening& o) {
     return;
   }
   const tcp::Negotiated& n = o.request.negotiated;
+  o.scaled = false;  // the window of a SYN never is (RFC 7323 section 2.2)
   wire::Segment syn = segment_to_broker(o);
   syn.flags = wire::kSyn;
   syn.seq = o.iss;
@@ -203,9 +208,6 @@ void Proxy::send_syn(Opening& o) {
   if (n.has_window_scale) syn.options.window_scale = n.window_scale;
   syn.options.sack_permitted = n.sack;
   if (n.timestamps) syn.options.timestamps = wire::Timestamps{o.request.client_tsval, 0};
-  // The window of a SYN is never scaled (RFC 7323 section 2.2).
-  const uint32_t window = uint32_t{o.request.client_window} << n.window_scale;
-  syn.window = static_cast<uint16_t>(std::min(window, 0xffffU));
   send_to_broker(o, syn);
   context_.counters[o.repeats == 0 ? Event::broker_syn : Event::broker_syn_again].add();
   o.sent_at = context_.now;

@@ -89,7 +89,9 @@ void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o)
     keep_window(tcp, known - (tcp.ack() + flows_[index].ack_delta), o.broker_scale);
   }
   const bool passes = guard_ack(packet, known, flows_[index].ack_delta);
-  if (!o.snd_una.before(owned_end(o))) {
+  // A RST that must be accepted (RFC 9293 section 3.10.7.4): nobody takes our bytes any more.
+  const bool is_reset = tcp.has(wire::kRst) && tcp.seq() == o.rcv_nxt;
+  if (is_reset || !o.snd_una.before(owned_end(o))) {
     settled(o);
   } else {
     send_owned(o);

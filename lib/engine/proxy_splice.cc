@@ -200,7 +200,8 @@ void Proxy::receive(const Release& message) {
   bool known = message.known;
   if (f.state == ProxyState::settling) {
     Opening& o = opening(f);
-    last_seq = known ? base::later(last_seq, o.snd_nxt) : o.snd_nxt;
+    // What the worker has sent lies behind what is ours.
+    if (!known || !last_seq.after(owned_end(o))) last_seq = o.snd_nxt;
     known = true;
     // What the broker has not taken yet is not what it expects next.
     if (message.reset_broker && o.snd_una != last_seq) reset_at(f, o.snd_una);

@@ -46,8 +46,9 @@ struct Accepting : base::TimerNode {
   uint8_t connack_length = 0;
   uint8_t sent = 0;
   bool client_fin = false;
-  bool over = false;  // all is acknowledged; kept for what the client repeats
-  base::Seq32 ack;    // what our segments acknowledge
+  bool heard = false;  // our CONNACK and FIN are acknowledged
+  bool over = false;   // all is acknowledged; kept for what the client repeats
+  base::Seq32 ack;     // what our segments acknowledge
 };
 
 // Distinguishes the link addresses that one client answers from.

@@ -371,7 +371,7 @@ void Worker::on_timer(Accepting& a) {
     refuse(a, End::backends_failed);
   } else if (a.over) {
     end(a.flow, a.reason, Reset::none);
-  } else if (a.sent < kConnackTries) {
+  } else if (!a.heard && a.sent < kConnackTries) {
     send_connack(a);
   } else {
     reset_client(a, a.reason);

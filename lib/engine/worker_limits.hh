@@ -37,6 +37,8 @@ inline constexpr size_t kMaxHeldBytes = size_t{64} << 20;
 
 inline constexpr uint8_t kConnackTries = 4;
 inline constexpr base::Duration kConnackInterval = std::chrono::milliseconds(300);
+// How long a client that was told may take to close.
+inline constexpr base::Duration kRefusedPatience = std::chrono::seconds(3);
 // We close first, so TIME-WAIT is ours (RFC 9293 section 3.6): a short one, since clients without a
 // broker are many, but long enough for the first repetition of a FIN whose ACK was lost.
 inline constexpr base::Duration kRefusedTimeWait = std::chrono::milliseconds(500);

@@ -156,13 +156,13 @@ void Worker::receive(const Opened& message) {
   f->checksum = message.translation.checksum;
   f->window_shift = message.translation.window_shift;
   f->client_mac_hash = mac_hash(a.client_mac);
-  f->next_seq = a.first_byte + a.handed;
   f->last_seen = context_.now_seconds;
-  f->count_to_broker(a.handed);
   if ((f->flags & flow::kReset) != 0) {
     end(message.to.flow, End::client_left, Reset::broker);
     return;
   }
+  f->next_seq = a.first_byte + a.handed;
+  f->count_to_broker(a.handed);
   if (message.translation.strip_sack) f->flags |= flow::kStripSack;
   f->state = flow::WorkerState::spliced;
   context_.counters[Event::spliced].add();
@@ -232,9 +232,14 @@ void Worker::while_refusing(wire::Packet& packet, const Frame& frame, Accepting&
   }
   const base::Seq32 our_end = a.iss + 1U + a.connack_length + 1U;
   if (packet.segment_length() > 0) send_to_client(a, wire::kAck, our_end, a.ack, {});
-  if (!a.over && a.client_fin && tcp.ack() == our_end) {
+  if (a.over || tcp.ack() != our_end) return;
+  if (a.client_fin) {
     a.over = true;
     a.deadline = context_.now + kRefusedTimeWait;
+    arm(a);
+  } else if (!a.heard) {
+    a.heard = true;
+    a.deadline = context_.now + kRefusedPatience;
     arm(a);
   }
 }
@@ -261,7 +266,8 @@ void Worker::send_to_client(const Accepting& a, uint8_t flags, base::Seq32 seq, 
 void Worker::reset_client(Accepting& a, End reason) {
   const bool said_connack = flows_[a.flow].state == flow::WorkerState::refusing;
   const base::Seq32 seq = a.iss + 1U + (said_connack ? a.connack_length + 1U : 0U);
-  send_to_client(a, wire::kRst | wire::kAck, seq, a.first_byte + std::max(a.acked, a.handed), {});
+  const base::Seq32 ack = said_connack ? a.ack : a.first_byte + std::max(a.acked, a.handed);
+  send_to_client(a, wire::kRst | wire::kAck, seq, ack, {});
   context_.counters[Event::rst_to_client].add();
   end(a.flow, reason, Reset::none);
 }

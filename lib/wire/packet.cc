@@ -11,6 +11,12 @@ constexpr uint16_t kMoreFragments = 0x2000;
 constexpr uint16_t kFragmentOffset = 0x1fff;
 constexpr uint8_t kVersion4NoOptions = 0x45;
 
+// Not "this network", loopback, multicast, reserved or broadcast (RFC 6890 section 2.2.2).
+bool can_be_source(uint32_t address) {
+  const uint32_t network = address >> 24;
+  return network != 0 && network != 127 && network < 224;
+}
+
 // SYN with FIN or RST, or no control bit at all, is no segment that RFC 9293 defines.
 bool flags_make_sense(uint8_t flags) {
   if ((flags & kSyn) != 0) return (flags & (kFin | kRst)) == 0;
@@ -65,8 +71,7 @@ tl::expected<Packet, Drop> parse_ipv4(Packet packet, size_t available, const Par
   if ((ip.fragment() & (kMoreFragments | kFragmentOffset)) != 0) {
     return tl::unexpected(Drop::ip_fragment);
   }
-  const IpAddress source = ip.source();
-  if (source.is_unspecified() || source.is_multicast_or_broadcast()) {
+  if (!can_be_source(ip.source().v4_bits())) {
     return tl::unexpected(Drop::bad_source_address);
   }
   packet.frame_length = static_cast<uint16_t>(kEthernetHeader + total);

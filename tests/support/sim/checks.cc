@@ -211,7 +211,9 @@ void SegmentChecks::check_timestamps(const Segment& s, const CheckState& state, 
                             ? tsval_floor_.highest + static_cast<int32_t>(ts.value - highest)
                             : int64_t{ts.value};
   const int64_t back = tsval_floor_.note(value, now, rules_.max_reorder);
-  if (back > 0 && !state.syn_sent && !comes_again(s, state)) {
+  // What overtook a hole does not count against what fills it: only TS.Recent is compared with.
+  const bool refused = static_cast<int32_t>(ts.value - state.ts_recent) < 0;
+  if (back > 0 && refused && !state.syn_sent && !comes_again(s, state)) {
     complain(Fault::timestamp_regressed, now, s, "TSval goes back by " + std::to_string(back));
   }
 }

@@ -62,7 +62,8 @@ struct CheckState {
   bool timestamps = false;  // negotiated
   bool sack = false;        // negotiated
   uint8_t snd_shift = 0;
-  uint16_t mss = 0;  // announced by this end
+  uint16_t mss = 0;        // announced by this end
+  uint32_t ts_recent = 0;  // TS.Recent (RFC 7323 section 4.3)
 };
 
 class SegmentChecks {

@@ -217,6 +217,7 @@ CheckState TcpEndpoint::check_state() const {
   c.sack = sack_;
   c.snd_shift = snd_shift_;
   c.mss = options_.mss;
+  c.ts_recent = ts_recent_;
   return c;
 }
 
