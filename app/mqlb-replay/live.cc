@@ -117,6 +117,7 @@ base::Result<replay::OfflineResult> play_live(const Arguments& arguments,
   setup.client_mac = ports->mac(0);
   setup.broker_mac = ports->mac(one_port ? 0 : 1);
   setup.gateway = arguments.gateway;
+  setup.plays_brokers = !arguments.broker_port.empty();
   setup.brokers = arguments.brokers;
   Live live(*ports);
   replay::Session session(

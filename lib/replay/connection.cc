@@ -94,7 +94,7 @@ ClientConnection::ClientConnection(Session& session, size_t index, base::Instant
       player_(client_setup(planned_, recording_, session.options_, session.setup_.mtu), *this) {
   client_id_ = identify(script_.first_packet()).client_id;
   Row& row = session.rows_[index];
-  const bool others_serve = session.setup_.brokers.empty();
+  const bool others_serve = !session.setup_.plays_brokers;
   if (!others_serve) row.to_broker.expected = script_.stream_size();
   const bool captured = session.options_.brokers == BrokerTalk::capture;
   if ((captured || others_serve) && session.options_.compare_server_bytes) {
@@ -113,9 +113,12 @@ void ClientConnection::transmit(Player& from, const wire::Segment& segment) {
 
 void ClientConnection::on_bytes(Player& to, base::Bytes bytes, base::Instant now) {
   Row& row = session_.rows_[index_];
-  if (!row.time_to_splice) row.time_to_splice = now - began_;
+  const bool others_serve = !session_.setup_.plays_brokers;
+  if (!row.time_to_splice && (has_broker || others_serve)) row.time_to_splice = now - began_;
+  // Only the balancer can have said this.
+  if (!has_broker && !others_serve) row.told_unavailable = bytes.size() >= 4 && bytes[0] == 0x20;
   Direction& direction = row.to_client;
-  if (session_.setup_.brokers.empty() || session_.options_.brokers == BrokerTalk::capture) {
+  if (others_serve || session_.options_.brokers == BrokerTalk::capture) {
     const auto offset = static_cast<uint32_t>(direction.arrived);
     const base::Bytes all = recording_.server.stream;
     const base::Bytes rest = all.subspan(std::min<size_t>(offset, all.size()));
@@ -133,7 +136,6 @@ void ClientConnection::on_bytes(Player& to, base::Bytes bytes, base::Instant now
     compare(direction, direction.arrived, right, bytes.size());
     const size_t known = std::min(bytes.size(), expected_.size());
     expected_.erase(expected_.begin(), expected_.begin() + static_cast<ptrdiff_t>(known));
-    if (!has_broker) row.told_unavailable = bytes.size() >= 4 && bytes[0] == 0x20;
   }
   replies_.feed(bytes);
   while (const auto packet = replies_.next()) {

@@ -40,7 +40,11 @@ void Player::set_script(const Script& script, Follow follow, const std::vector<u
 
 void Player::connect(base::Instant now) {
   phase_ = Phase::syn_sent;
-  progress_ = now;
+  active_ = true;
+  opened_ = progress_ = now;
+  // A SYN may carry data (RFC 9293 section 3.10.7.4); what is not acknowledged is sent again.
+  if (script_ != nullptr && next_ == 1) max_ = script_->step(0).length;
+  if (max_ > 0) flight_.push_back({0, max_, false});
   send_syn(now);
   start_timer(now);
   ++played_;
@@ -48,7 +52,7 @@ void Player::connect(base::Instant now) {
 
 void Player::accept(const Incoming& syn, base::Instant now) {
   phase_ = Phase::syn_received;
-  progress_ = now;
+  opened_ = progress_ = now;
   irs_ = syn.seq;
   last_ack_ = irs_ + 1;
   peer_window_ = syn.window;
@@ -73,20 +77,18 @@ void Player::agree(const wire::TcpOptions& theirs) {
 
 void Player::receive(const Incoming& segment, base::Instant now) {
   if (phase_ == Phase::idle) return;
+  const bool was_open = phase_ == Phase::open;
   if (phase_ == Phase::syn_sent || phase_ == Phase::syn_received) {
     receive_handshake(segment, now);
     if (phase_ != Phase::open) return;
   }
   if (segment.has(kRst)) {
-    // Acceptable if in the window, or at its edge (RFC 9293 section 3.10.7.4).
-    const int32_t ahead = segment.seq - ack_number();
-    if (phase_ == Phase::open && ahead >= 0 && static_cast<uint32_t>(ahead) <= window_) {
-      finish(End::reset, now);
-    }
+    receive_reset(segment, now);
     return;
   }
   if (segment.has(kSyn)) {  // an old SYN-ACK, or the peer lost our ACK of it
-    ack_now_ = phase_ == Phase::open;
+    ack_now_ = was_open;
+    if (!was_open && segment.has(kAck)) receive_ack(segment, now);
   } else {
     if (segment.has(kAck)) receive_ack(segment, now);
     receive_data(segment, now);
@@ -94,9 +96,22 @@ void Player::receive(const Incoming& segment, base::Instant now) {
   poll(now);
 }
 
+// Only the next number ends the connection; another one in the window is asked about (RFC 9293
+// section 3.10.7.4).
+void Player::receive_reset(const Incoming& segment, base::Instant now) {
+  const int32_t ahead = segment.seq - ack_number();
+  if (phase_ != Phase::open || ahead < 0 || static_cast<uint32_t>(ahead) > window_) return;
+  if (ahead == 0) {
+    finish(End::reset, now);
+  } else {
+    send_ack(now);
+  }
+}
+
 void Player::receive_handshake(const Incoming& segment, base::Instant now) {
   const bool active = phase_ == Phase::syn_sent;
-  const bool acceptable = segment.has(kAck) && segment.ack == setup_.iss + 1;
+  const uint32_t acked = static_cast<uint32_t>(segment.ack - (setup_.iss + 1));
+  const bool acceptable = segment.has(kAck) && acked <= max_;
   if (segment.has(kRst)) {
     if (active ? acceptable : segment.seq == irs_ + 1) finish(End::refused, now);
     return;
@@ -117,6 +132,7 @@ void Player::receive_handshake(const Incoming& segment, base::Instant now) {
   }
   phase_ = Phase::open;
   timer_ = kNever;
+  if (!flight_.empty()) start_timer(now);
   progress_ = now;
   host_.on_established(*this, now);
 }

@@ -143,6 +143,7 @@ class Player {
   // player.cc: what arrives
   void agree(const wire::TcpOptions& theirs);
   void receive_handshake(const Incoming& segment, base::Instant now);
+  void receive_reset(const Incoming& segment, base::Instant now);
   void receive_ack(const Incoming& segment, base::Instant now);
   void receive_data(const Incoming& segment, base::Instant now);
   void deliver(base::Bytes bytes, base::Instant now);
@@ -168,6 +169,8 @@ class Player {
   [[nodiscard]] base::Seq32 ack_number() const { return irs_ + 1 + rcv_ + (peer_fin_ ? 1U : 0U); }
   [[nodiscard]] base::Seq32 step_ack(const Step& step) const;
   [[nodiscard]] std::vector<wire::SackBlock> step_sack(const Step& step, base::Seq32 ack) const;
+  [[nodiscard]] bool has_received(const Step::Block& block) const;
+  [[nodiscard]] uint32_t timestamp(base::Instant now) const;
   [[nodiscard]] uint16_t wire_window() const;
   [[nodiscard]] base::Instant step_time(const Step& step) const;
   [[nodiscard]] uint32_t replies_needed(uint32_t peer_bytes) const;
@@ -180,10 +183,12 @@ class Player {
   const std::vector<uint32_t>* reply_ends_ = nullptr;
 
   Phase phase_ = Phase::idle;
+  bool active_ = false;  // opened the connection
   End end_ = End::none;
   std::string waits_for_;
   Wait wait_ = Wait::nothing;
-  size_t next_ = 0;           // step
+  size_t next_ = 0;  // step
+  base::Instant opened_{};
   base::Instant started_{};   // when the script's time 0 was; moves when the player had to wait
   base::Instant progress_{};  // the last time that anything went on
   base::Instant over_at_{};

@@ -69,6 +69,9 @@ Player::Wait Player::waits(const Step& step, base::Instant now) {
   switch (follow_) {
     case Follow::bytes:
       if (rcv_ - prefix_ < step.peer_bytes) return Wait::bytes;
+      for (size_t i = 0; sack_ && i < step.sack_blocks; ++i) {
+        if (!has_received(step.sack[i])) return Wait::bytes;
+      }
       if (step.peer_fin && !peer_fin_) return Wait::fin;
       break;
     case Follow::replies:
@@ -96,11 +99,11 @@ bool Player::says_nothing_new(const Step& step) const {
 
 void Player::take_step(const Step& step, base::Instant now) {
   ++played_;
+  if (step.tsval && static_cast<int32_t>(*step.tsval - tsval_) > 0) tsval_ = *step.tsval;
   if ((step.flags & kSyn) != 0) {
     send_syn(now);
     return;
   }
-  if (step.tsval && static_cast<int32_t>(*step.tsval - tsval_) > 0) tsval_ = *step.tsval;
   window_ = step.window;
   const base::Seq32 ack = step_ack(step);
   const std::vector<wire::SackBlock> sack = step_sack(step, ack);
@@ -195,10 +198,17 @@ void Player::send_syn(base::Instant now) {
   s.destination = setup_.remote;
   s.seq = setup_.iss;
   s.flags = kSyn;
+  s.payload = {};
   s.window = static_cast<uint16_t>(std::min(window_, 65535U));
   s.options = setup_.syn;
   s.options.sack_blocks = 0;
-  if (phase_ != Phase::syn_sent) {
+  std::vector<uint8_t> payload;
+  if (active_ && script_ != nullptr && next_ > 0) {
+    payload.resize(std::min(script_->step(0).length, mss_));
+    copy(0, static_cast<uint32_t>(payload.size()), payload.data());
+    s.payload = payload;
+  }
+  if (!active_) {
     s.flags = kSyn | kAck;
     s.ack = irs_ + 1;
     if (!timestamps_) s.options.timestamps.reset();
@@ -206,14 +216,14 @@ void Player::send_syn(base::Instant now) {
     if (own_scale_ == 0 && peer_scale_ == 0) s.options.window_scale.reset();
   }
   if (s.options.timestamps) {
-    s.options.timestamps = wire::Timestamps{tsval_, phase_ == Phase::syn_sent ? 0 : ts_recent_};
+    s.options.timestamps = wire::Timestamps{timestamp(now), active_ ? 0 : ts_recent_};
   }
   progress_ = now;
   host_.transmit(*this, s);
 }
 
 void Player::send_piece(const Piece& piece, uint8_t flags, base::Seq32 ack,
-                        std::span<const wire::SackBlock> sack, base::Instant /*now*/) {
+                        std::span<const wire::SackBlock> sack, base::Instant now) {
   std::array<uint8_t, 65536> payload;
   copy(piece.offset, piece.length, payload.data());
   wire::Segment s;
@@ -223,7 +233,7 @@ void Player::send_piece(const Piece& piece, uint8_t flags, base::Seq32 ack,
   s.flags = flags;
   s.window = wire_window();
   s.payload = {payload.data(), piece.length};
-  if (timestamps_) s.options.timestamps = wire::Timestamps{tsval_, ts_recent_};
+  if (timestamps_) s.options.timestamps = wire::Timestamps{timestamp(now), ts_recent_};
   if ((flags & kAck) != 0) {
     s.ack = ack;
     s.sack = sack;
@@ -358,16 +368,36 @@ base::Seq32 Player::step_ack(const Step& step) const {
   return ack.after(ack_number()) ? ack_number() : ack;
 }
 
-// Captured blocks, of bytes that did arrive.
+// Captured blocks, of bytes that did arrive; one below the acknowledgement says that they came
+// twice (RFC 2883), if it did so when it was captured.
 std::vector<wire::SackBlock> Player::step_sack(const Step& step, base::Seq32 ack) const {
   std::vector<wire::SackBlock> out;
   if (!sack_ || follow_ == Follow::replies) return out;
   for (size_t i = 0; i < step.sack_blocks; ++i) {
     const base::Seq32 left = irs_ + 1 + prefix_ + step.sack[i].left;
     const base::Seq32 right = irs_ + 1 + prefix_ + step.sack[i].right;
-    if (left.after(ack) && !right.after(ack_number())) out.push_back({left, right});
+    const bool repeated = step.sack[i].left < step.peer_bytes;
+    if (has_received(step.sack[i]) && (repeated || left.after(ack))) out.push_back({left, right});
   }
   return out;
+}
+
+bool Player::has_received(const Step::Block& block) const {
+  uint32_t known = rcv_;
+  const uint32_t right = prefix_ + block.right;
+  for (const auto& [begin, bytes] : held_) {
+    if (known >= right) break;
+    if (begin <= std::max(known, prefix_ + block.left)) {
+      known = std::max(known, begin + static_cast<uint32_t>(bytes.size()));
+    }
+  }
+  return known >= right;
+}
+
+// As captured, or without a script that of a clock of milliseconds (RFC 7323 section 5.4).
+uint32_t Player::timestamp(base::Instant now) const {
+  if (script_ != nullptr) return tsval_;
+  return tsval_ + static_cast<uint32_t>((now - opened_).count() / 1000);
 }
 
 uint16_t Player::wire_window() const {

@@ -84,6 +84,8 @@ Step Script::step(size_t i) const {
   step.offset = own(step.offset);
   step.length = end - step.offset;
   step.acked = own(step.acked);
+  // Without the handshake the scale is not known, and the usual one is offered: the field stays.
+  if (!side_.has_syn || !peer_.has_syn) step.window <<= side_.syn.window_scale.value_or(0);
   step.peer_bytes = peer(step.peer_bytes);
   for (size_t b = 0; b < step.sack_blocks; ++b) {
     step.sack[b] = {peer(step.sack[b].left), peer(step.sack[b].right)};

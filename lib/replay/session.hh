@@ -33,8 +33,9 @@ struct SessionSetup {
   wire::MacAddress client_mac;
   wire::MacAddress broker_mac;
   uint16_t mtu = 1500;
-  std::optional<wire::IpAddress> gateway;    // next hop of clients; none: the target itself
-  std::vector<BrokerSpec> brokers;           // empty: others play them
+  std::optional<wire::IpAddress> gateway;  // next hop of clients; none: the target itself
+  bool plays_brokers = true;               // else others do
+  std::vector<BrokerSpec> brokers;
   std::vector<wire::IpAddress> broker_side;  // further addresses to answer ARP for, as gateways
 };
 
