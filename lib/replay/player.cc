@@ -19,7 +19,7 @@ constexpr uint32_t kTimestampsSize = 12;
 }  // namespace
 
 Player::Player(const PlayerSetup& setup, PlayerHost& host) : setup_(setup), host_(host) {
-  if (setup_.syn.timestamps) tsval_ = setup_.syn.timestamps->value;
+  if (setup_.syn.timestamps) tsval_ = setup_.syn.timestamps->value + setup_.tsval_shift;
 }
 
 void Player::set_script(const Script& script, Follow follow, const std::vector<uint32_t>* replies,
@@ -41,21 +41,21 @@ void Player::set_script(const Script& script, Follow follow, const std::vector<u
 
 void Player::connect(base::Instant now) {
   phase_ = Phase::syn_sent;
-  progress_ = now;
-  send_syn(now);
+  progress_ = timed_since_ = now;
+  send_syn();
   start_timer(now);
   ++played_;
 }
 
 void Player::accept(const Incoming& syn, base::Instant now) {
   phase_ = Phase::syn_received;
-  progress_ = now;
+  progress_ = timed_since_ = now;
   irs_ = syn.seq;
   last_ack_ = irs_ + 1;
   peer_window_ = syn.window;
   if (syn.options.timestamps) ts_recent_ = syn.options.timestamps->value;
   agree(syn.options);
-  send_syn(now);
+  send_syn();
   start_timer(now);
 }
 
@@ -111,13 +111,15 @@ void Player::receive_handshake(const Incoming& segment, base::Instant now) {
     agree(segment.options);
     ack_due_ = now + kAckDelay;
   } else if (segment.has(kSyn)) {
-    if (segment.seq == irs_) send_syn(now);
+    if (segment.seq == irs_) send_syn();
     return;
   } else if (!segment.has(kAck) || (segment.ack - (setup_.iss + 1)) < 0) {
     return;
   }
   phase_ = Phase::open;
+  tries_ = 0;
   timer_ = kNever;
+  end_timing(now);
   progress_ = now;
   host_.on_established(*this, now);
 }
@@ -131,6 +133,7 @@ void Player::receive_ack(const Incoming& segment, base::Instant now) {
   const uint32_t window = static_cast<uint32_t>(segment.window) << peer_scale_;
   if (offset > una_) {
     una_ = offset;
+    if (una_ >= timed_end_) end_timing(now);
     while (!flight_.empty() && flight_.front().end() <= una_) flight_.pop_front();
     if (!flight_.empty() && flight_.front().offset < una_) {
       Piece& front = flight_.front();
