@@ -38,6 +38,11 @@ def run(*arguments, **options):
                           capture_output=True, timeout=60, check=False, **options)
 
 
+def parse(output):
+    """The report; None if there is none."""
+    return json.loads(output) if output else None
+
+
 class Host:
     def __init__(self, topology):
         self.namespace = topology.attach("replay", _INTERFACES)
@@ -64,7 +69,7 @@ class Host:
         """Runs it to its end. Returns its status, the report, and what it said besides."""
         with self.start(*arguments, **where) as process:
             out, errors = process.communicate(timeout=timeout)
-        return process.returncode, json.loads(out) if out else None, errors
+        return process.returncode, parse(out), errors
 
     def both_sides(self, *arguments):
         """The options to play the brokers too."""
