@@ -2,6 +2,7 @@
 
 #include <getopt.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -256,6 +257,35 @@ base::Result<void> take_option(int choice, const char* value, Arguments& out) {
   }
 }
 
+// The mode that an option is for, if it is for one only.
+std::optional<Mode> mode_of(int choice) {
+  switch (choice) {
+    case kConfig:
+    case kBaseline:
+    case kFault:
+    case kOutput:
+      return Mode::offline;
+    case kClientPort:
+    case kGateway:
+    case kBrokerPort:
+    case kBrokerAddress:
+    case kIgnoreServerBytes:
+      return Mode::live;
+    default:
+      return std::nullopt;
+  }
+}
+
+// Conducts of brokers that are not played would say nothing.
+base::Result<void> check_conducts(const Arguments& a) {
+  for (const auto& [name, conduct] : a.play.conducts) {
+    const bool known = std::any_of(a.brokers.begin(), a.brokers.end(),
+                                   [&](const replay::BrokerSpec& b) { return b.name == name; });
+    if (!known) return base::fail("--broker: '" + name + "' is no --broker-address");
+  }
+  return {};
+}
+
 base::Result<void> check(const Arguments& a) {
   if (a.captures.empty()) return base::fail("no capture is named");
   switch (a.mode) {
@@ -270,7 +300,7 @@ base::Result<void> check(const Arguments& a) {
       if (a.broker_port.empty() != a.brokers.empty()) {
         return base::fail("--broker-port and --broker-address belong together");
       }
-      return {};
+      return check_conducts(a);
   }
   return {};
 }
@@ -282,11 +312,20 @@ base::Result<Arguments> parse_arguments(int argc, char** argv) {
   optind = 1;
   opterr = 0;
   int choice = 0;
-  while ((choice = getopt_long(argc, argv, "", kOptions, nullptr)) != -1) {
+  int index = 0;
+  std::vector<std::pair<Mode, const char*>> limited;
+  while ((choice = getopt_long(argc, argv, "", kOptions, &index)) != -1) {
     if (choice == '?') {
       return base::fail("'" + std::string(argv[optind - 1]) + "' is no option, or lacks its value");
     }
     if (auto done = take_option(choice, optarg, out); !done) return tl::unexpected(done.error());
+    if (const auto mode = mode_of(choice)) limited.emplace_back(*mode, kOptions[index].name);
+  }
+  for (const auto& [mode, name] : limited) {
+    if (out.mode != Mode::list && out.mode != mode) {
+      return base::fail("--" + std::string(name) + " is for " +
+                        (mode == Mode::live ? "--live" : "--offline"));
+    }
   }
   for (int i = optind; i < argc; ++i) out.captures.emplace_back(argv[i]);
   if (auto valid = check(out); !valid) return tl::unexpected(valid.error());

@@ -4,7 +4,9 @@
 #include <sys/prctl.h>
 
 #include <array>
+#include <cinttypes>
 #include <csignal>
+#include <cstdio>
 #include <ctime>
 
 #include "lib/dpdk/clock.hh"
@@ -17,6 +19,8 @@ namespace {
 constexpr uint16_t kBurst = 32;
 constexpr size_t kProgressStep = 16;  // connections
 constexpr base::Duration kLongestRest{200};
+// Longer than this between two looks at the ports, the machine did something else.
+constexpr base::Duration kLongestAbsence{100'000};
 
 volatile std::sig_atomic_t stop_requested = 0;
 void request_stop(int) { stop_requested = 1; }
@@ -29,6 +33,22 @@ config::Port port_model(const std::string& name, const std::string& device, conf
   return port;
 }
 
+// Stands still while the process does: else it would give up on answers that have long arrived.
+class PatientClock {
+ public:
+  base::Instant now() {
+    const base::Instant real = clock_.now();
+    absent_ += std::max(base::Duration(0), real - last_ - kLongestAbsence);
+    last_ = real;
+    return real - absent_;
+  }
+
+ private:
+  dpdk::Clock clock_;
+  base::Instant last_ = clock_.now();
+  base::Duration absent_{0};
+};
+
 class Live {
  public:
   explicit Live(dpdk::Ports& ports)
@@ -39,7 +59,7 @@ class Live {
     // Without a buffer the frame is lost, as on a full link; players repeat what counts.
     if (!output_.allocate(frame)) return;
     if (bytes.size() > frame.capacity) {
-      output_.release(frame);
+      output_.drop(frame, base::Drop::over_mtu);
       return;
     }
     std::copy(bytes.begin(), bytes.end(), frame.data);
@@ -62,6 +82,22 @@ class Live {
       }
       if (work == 0) rest(session.deadline() - clock_.now());
     }
+    session.abandon(clock_.now());
+    output_.flush();
+  }
+
+  // What else the operator should know of the frames.
+  void tell(const replay::Session& session) {
+    if (const uint64_t n = session.damaged_frames(); n > 0) {
+      std::fprintf(stderr,
+                   "mqlb-replay: %" PRIu64
+                   " frames came with a wrong checksum or too large: offloads of the other side?\n",
+                   n);
+    }
+    if (const uint64_t n = not_sent(); n > 0) {
+      std::fprintf(stderr,
+                   "mqlb-replay: %" PRIu64 " frames could not be sent: the port is too slow\n", n);
+    }
   }
 
  private:
@@ -82,6 +118,15 @@ class Live {
     return work;
   }
 
+  [[nodiscard]] uint64_t not_sent() {
+    uint64_t n = 0;
+    for (const base::Drop reason :
+         {base::Drop::tx_full, base::Drop::no_buffer, base::Drop::over_mtu}) {
+      n += counters_[reason].value();
+    }
+    return n;
+  }
+
   static void rest(base::Duration until_deadline) {
     const base::Duration pause = std::min(until_deadline, kLongestRest);
     if (pause <= base::Duration(1)) return;
@@ -90,7 +135,7 @@ class Live {
   }
 
   dpdk::Ports& ports_;
-  dpdk::Clock clock_;
+  PatientClock clock_;
   base::CoreCounters counters_;
   dpdk::MbufIo io_;
   engine::Output output_;
@@ -126,6 +171,8 @@ base::Result<replay::OfflineResult> play_live(const Arguments& arguments,
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
   live.run(session, progress);
+  live.tell(session);
+  if (stop_requested != 0) std::fputs("mqlb-replay: interrupted\n", stderr);
   if (!session.failure().empty()) return base::fail(session.failure());
   replay::OfflineResult result;
   result.rows = session.rows();

@@ -181,8 +181,11 @@ int play_offline(Arguments& arguments, const replay::Capture& capture) {
   return replay::totals_of(report).different == 0 ? kEqual : kDifferent;
 }
 
-int play_live(const Arguments& arguments, const replay::Capture& capture, int eal_arguments,
+int play_live(Arguments& arguments, const replay::Capture& capture, int eal_arguments,
               char** argv) {
+  const auto wall_clock = std::chrono::system_clock::now().time_since_epoch();
+  arguments.play.clock = static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(wall_clock).count());
   const auto plan = replay::make_plan(capture, arguments.play, {});
   if (!plan) return fail(plan.error().message);
   if (rte_eal_init(eal_arguments, argv) < 0) {

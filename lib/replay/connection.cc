@@ -27,6 +27,8 @@ PlayerSetup client_setup(const Planned& planned, const Recording& recording,
   if (planned.client > 0) {
     setup.iss += static_cast<uint32_t>(base::Random(options.seed ^ planned.client).u64());
   }
+  setup.iss += static_cast<uint32_t>(options.clock / 4);             // RFC 9293 section 3.4.1
+  setup.tsval_shift = static_cast<uint32_t>(options.clock / 1'000);  // RFC 7323 section 5.4
   setup.syn = recording.client.syn;
   setup.mtu = mtu;
   setup.speed = options.speed;
@@ -58,6 +60,11 @@ PlayerSetup broker_setup(const wire::Endpoint& local, const wire::Endpoint& remo
   setup.syn = with_syn->server.syn;
   setup.iss = with_syn->server.iss + static_cast<uint32_t>(index) * 0x01000000U;
   return setup;
+}
+
+// Behind the flags (MQTT section 3.2.2).
+uint8_t connack_code(const MqttPacket& packet) {
+  return packet.body.size() < 2 ? 0 : packet.body[1];
 }
 
 // Where a stream stops being as it should; counts what arrived.
@@ -140,6 +147,17 @@ void ClientConnection::on_bytes(Player& to, base::Bytes bytes, base::Instant now
   replies_.feed(bytes);
   while (const auto packet = replies_.next()) {
     if (is_reply(packet->type)) to.count_reply(now);
+    if (packet->type == PacketType::connack) take_connack(connack_code(*packet));
+  }
+}
+
+void ClientConnection::take_connack(uint8_t code) {
+  if (code == 0 || !session_.setup_.brokers.empty()) return;
+  MqttReader captured;
+  captured.feed(recording_.server.stream);
+  const auto first = captured.next();
+  if (first && first->type == PacketType::connack && connack_code(*first) == 0) {
+    session_.rows_[index_].refused_by_connack = code;
   }
 }
 

@@ -38,6 +38,8 @@ class ClientConnection final : public PlayerHost {
   bool counted = false;  // its end was taken note of
 
  private:
+  void take_connack(uint8_t code);
+
   Session& session_;
   size_t index_;
   const Planned& planned_;

@@ -45,7 +45,9 @@ struct MqttPacket {
 // Cuts a stream that comes in pieces into packets.
 class MqttReader {
  public:
-  void feed(base::Bytes bytes) { pending_.insert(pending_.end(), bytes.begin(), bytes.end()); }
+  void feed(base::Bytes bytes) {
+    if (!failed_) pending_.insert(pending_.end(), bytes.begin(), bytes.end());
+  }
   // The next whole packet, a view until the next feed(); nullopt when there is none (any more).
   [[nodiscard]] std::optional<MqttPacket> next();
 

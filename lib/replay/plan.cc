@@ -77,9 +77,10 @@ class Addresses {
   std::set<wire::Endpoint> used_;
 };
 
-// Which recording came to its end before another of the same client, or on the same address and
-// port, began. Played faster, or with longer waits, that must stay so.
-std::vector<std::optional<size_t>> predecessors(const std::vector<Recording>& recordings) {
+// Which recording came to its end before another of the same client, or is played from the same
+// address and port to the same target. Played faster, or with longer waits, that must stay so.
+std::vector<std::optional<size_t>> predecessors(const std::vector<Recording>& recordings,
+                                                const std::vector<wire::Endpoint>& targets) {
   std::vector<std::optional<size_t>> out(recordings.size());
   std::map<std::string, size_t> last_of_id;
   std::map<std::pair<wire::Endpoint, wire::Endpoint>, size_t> last_of_addresses;
@@ -95,8 +96,7 @@ std::vector<std::optional<size_t>> predecessors(const std::vector<Recording>& re
       if (!added && end(known->second) <= r.begins) out[i] = known->second;
       known->second = i;
     }
-    const auto [known, added] =
-        last_of_addresses.try_emplace({r.client.endpoint, r.server.endpoint}, i);
+    const auto [known, added] = last_of_addresses.try_emplace({r.client.endpoint, targets[i]}, i);
     if (!added) out[i] = std::max(out[i].value_or(0), known->second);
     known->second = i;
   }
@@ -125,7 +125,7 @@ base::Result<std::vector<Planned>> make_plan(const Capture& capture, const PlayO
     if (!target->address.is_v4()) return base::fail("clients are played over IPv4 only");
     targets.push_back(*target);
   }
-  const std::vector<std::optional<size_t>> before = predecessors(recordings);
+  const std::vector<std::optional<size_t>> before = predecessors(recordings, targets);
   const double gap = static_cast<double>(recordings.size()) * 1e6 / options.rate;
   std::vector<Planned> plan;
   for (uint32_t client = 0; client < options.clients; ++client) {

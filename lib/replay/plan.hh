@@ -41,6 +41,9 @@ struct PlayOptions {
   std::map<std::string, Conduct> conducts;  // by the broker's name
   bool compare_server_bytes = true;
   uint64_t seed = 1;
+  // Live, what is played now has to look newer than what was played from the same addresses a
+  // moment ago: microseconds of a clock that goes on from one play to the next, or 0.
+  uint64_t clock = 0;
   base::Duration patience{10'000'000};
   base::Duration linger{10'000'000};  // TIME-WAIT
 };

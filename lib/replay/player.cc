@@ -18,7 +18,7 @@ constexpr uint32_t kTimestampsSize = 12;
 }  // namespace
 
 Player::Player(const PlayerSetup& setup, PlayerHost& host) : setup_(setup), host_(host) {
-  if (setup_.syn.timestamps) tsval_ = setup_.syn.timestamps->value;
+  if (setup_.syn.timestamps) tsval_ = setup_.syn.timestamps->value + setup_.tsval_shift;
 }
 
 void Player::set_script(const Script& script, Follow follow, const std::vector<uint32_t>* replies,
@@ -41,7 +41,7 @@ void Player::set_script(const Script& script, Follow follow, const std::vector<u
 void Player::connect(base::Instant now) {
   phase_ = Phase::syn_sent;
   active_ = true;
-  opened_ = progress_ = now;
+  opened_ = progress_ = timed_since_ = now;
   // A SYN may carry data (RFC 9293 section 3.10.7.4); what is not acknowledged is sent again.
   if (script_ != nullptr && next_ == 1) max_ = script_->step(0).length;
   if (max_ > 0) flight_.push_back({0, max_, false});
@@ -52,7 +52,7 @@ void Player::connect(base::Instant now) {
 
 void Player::accept(const Incoming& syn, base::Instant now) {
   phase_ = Phase::syn_received;
-  opened_ = progress_ = now;
+  opened_ = progress_ = timed_since_ = now;
   irs_ = syn.seq;
   last_ack_ = irs_ + 1;
   peer_window_ = syn.window;
@@ -131,7 +131,9 @@ void Player::receive_handshake(const Incoming& segment, base::Instant now) {
     return;
   }
   phase_ = Phase::open;
+  tries_ = 0;
   timer_ = kNever;
+  end_timing(now);
   if (!flight_.empty()) start_timer(now);
   progress_ = now;
   host_.on_established(*this, now);
@@ -146,6 +148,7 @@ void Player::receive_ack(const Incoming& segment, base::Instant now) {
   const uint32_t window = static_cast<uint32_t>(segment.window) << peer_scale_;
   if (offset > una_) {
     una_ = offset;
+    if (una_ >= timed_end_) end_timing(now);
     while (!flight_.empty() && flight_.front().end() <= una_) flight_.pop_front();
     if (!flight_.empty() && flight_.front().offset < una_) {
       Piece& front = flight_.front();

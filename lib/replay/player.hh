@@ -75,7 +75,8 @@ struct PlayerSetup {
   wire::Endpoint local;
   wire::Endpoint remote;
   base::Seq32 iss;
-  wire::TcpOptions syn;  // offered; a passive side answers with what both have
+  uint32_t tsval_shift = 0;  // added to the script's timestamps
+  wire::TcpOptions syn;      // offered; a passive side answers with what both have
   uint16_t mtu = 1500;
   double speed = 1;  // captured gaps are divided by it; 0: no gaps
   base::Duration patience{10'000'000};
@@ -101,6 +102,7 @@ class Player {
   // Without a script.
   void say(base::Bytes bytes, base::Instant now);
   void close(base::Instant now);
+  // With a script too; a connection that is closed stays so.
   void abort(base::Instant now);
   // Bytes that came before what a script knows of the other side: a PROXY header.
   void set_prefix(uint32_t bytes) { prefix_ = bytes; }
@@ -155,16 +157,21 @@ class Player {
   void play_steps(base::Instant now);
   [[nodiscard]] Wait waits(const Step& step, base::Instant now);
   [[nodiscard]] bool says_nothing_new(const Step& step) const;
+  [[nodiscard]] bool has_room(const Step& step) const;
   void take_step(const Step& step, base::Instant now);
+  void send_new_piece(const Piece& piece, uint8_t flags, const Step& step, base::Instant now);
   void say_more(base::Instant now);
   void check_completion(base::Instant now);
   void send_syn(base::Instant now);
   void send_piece(const Piece& piece, uint8_t flags, base::Seq32 ack,
                   std::span<const wire::SackBlock> sack, base::Instant now);
   void send_ack(base::Instant now);
+  void send_reset(base::Instant now);
   void repeat_front(base::Instant now);
   void retransmit(base::Instant now);
   void start_timer(base::Instant now);
+  void begin_timing(const Piece& piece, base::Instant now);
+  void end_timing(base::Instant now);
   void stall(Wait wait, base::Instant now);
   [[nodiscard]] base::Seq32 ack_number() const { return irs_ + 1 + rcv_ + (peer_fin_ ? 1U : 0U); }
   [[nodiscard]] base::Seq32 step_ack(const Step& step) const;
@@ -187,7 +194,8 @@ class Player {
   End end_ = End::none;
   std::string waits_for_;
   Wait wait_ = Wait::nothing;
-  size_t next_ = 0;  // step
+  size_t next_ = 0;     // step
+  uint32_t taken_ = 0;  // bytes of that step that are sent: it is split, and waits for room
   base::Instant opened_{};
   base::Instant started_{};   // when the script's time 0 was; moves when the player had to wait
   base::Instant progress_{};  // the last time that anything went on
@@ -205,7 +213,11 @@ class Player {
   unsigned duplicate_acks_ = 0;
   uint32_t recover_ = 0;  // until this offset is acknowledged, each ACK repeats the next piece
   base::Instant timer_ = kNever;
-  base::Duration rto_{};
+  base::Duration rto_{};  // 0: no round trip was measured
+  base::Duration round_trip_{};
+  base::Duration variation_{};
+  base::Instant timed_since_ = kNever;
+  uint32_t timed_end_ = 0;
   unsigned tries_ = 0;
 
   // Receiving.

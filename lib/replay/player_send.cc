@@ -53,9 +53,10 @@ void Player::play_steps(base::Instant now) {
       started_ += std::max(base::Duration(0), now - step_time(step));
     }
     wait_ = Wait::time;
-    ++next_;
     progress_ = now;
     if (!says_nothing_new(step)) take_step(step, now);
+    if (taken_ > 0) continue;  // waits() says whether there is room for more
+    ++next_;
     if (phase_ == Phase::over) return;
   }
   wait_ = Wait::completion;
@@ -79,9 +80,13 @@ Player::Wait Player::waits(const Step& step, base::Instant now) {
       break;
   }
   if (una_ < step.acked) return Wait::acknowledgement;
-  const uint32_t end = step.offset + step.length;
-  if (end > max_ && step.length > 0 && end > una_ + peer_window_) return Wait::window;
-  return Wait::nothing;
+  return has_room(step) ? Wait::nothing : Wait::window;
+}
+
+// For the next piece of a step; what was sent before needs none.
+bool Player::has_room(const Step& step) const {
+  const uint32_t end = step.offset + taken_ + std::min(step.length - taken_, mss_);
+  return step.length == taken_ || end <= max_ || end <= una_ + peer_window_;
 }
 
 // An acknowledgement that was given before, because this time it was due earlier or what it
@@ -93,45 +98,53 @@ bool Player::says_nothing_new(const Step& step) const {
   const base::Seq32 ack = step_ack(step);
   if (ack != last_ack_ || !same_window || !step_sack(step, ack).empty()) return false;
   if (follow_ == Follow::replies) return true;
-  const Step before = script_->step(next_ - 2);  // next_ is past this step, which is not the first
+  if (next_ == 0) return true;
+  const Step before = script_->step(next_ - 1);
   return before.peer_bytes != step.peer_bytes || before.peer_fin != step.peer_fin;
 }
 
 void Player::take_step(const Step& step, base::Instant now) {
-  ++played_;
-  if (step.tsval && static_cast<int32_t>(*step.tsval - tsval_) > 0) tsval_ = *step.tsval;
+  if (taken_ == 0) ++played_;
+  if (step.tsval) {
+    const uint32_t tsval = *step.tsval + setup_.tsval_shift;
+    if (static_cast<int32_t>(tsval - tsval_) > 0) tsval_ = tsval;
+  }
   if ((step.flags & kSyn) != 0) {
     send_syn(now);
     return;
   }
   window_ = step.window;
-  const base::Seq32 ack = step_ack(step);
-  const std::vector<wire::SackBlock> sack = step_sack(step, ack);
-  const uint32_t end = step.offset + step.length;
-  uint32_t offset = step.offset;
+  bool last = false;
   do {
-    const uint32_t length = std::min(end - offset, mss_);
-    const bool last = offset + length == end;
+    const uint32_t length = std::min(step.length - taken_, mss_);
+    last = taken_ + length == step.length;
+    const auto kept = static_cast<uint8_t>(kAck | (last ? kFin | kPsh | kRst : 0));
+    const auto flags = static_cast<uint8_t>(step.flags & kept);
+    send_new_piece({step.offset + taken_, length, (flags & kFin) != 0}, flags, step, now);
+    taken_ = last ? 0 : taken_ + length;
     if (!last) ++split_;
-    const auto kept = static_cast<uint8_t>(last ? kFin | kPsh | kRst : 0);
-    const auto flags = static_cast<uint8_t>((step.flags & kept) | (step.flags & kAck));
-    Piece piece{offset, length, last && (step.flags & kFin) != 0};
-    const bool bare = length == 0 && !piece.fin;
-    // What is no probe goes out at the end of what was sent.
-    if (bare && offset >= max_) piece.offset = max_ + (fin_sent_ ? 1U : 0U);
-    send_piece(piece, flags, ack, sack, now);
-    if (!bare && (offset + length > max_ || (piece.fin && !fin_sent_))) {
-      max_ = std::max(max_, offset + length);
-      fin_sent_ = fin_sent_ || piece.fin;
-      flight_.push_back(piece);
-    }
-    offset += length;
-  } while (offset < end);
-  if ((step.flags & kRst) != 0) {
+  } while (!last && has_room(step));
+  if ((step.flags & kRst) != 0 && last) {
     finish(End::aborted, now);
   } else if (!flight_.empty() && timer_ == kNever) {
     start_timer(now);
   }
+}
+
+void Player::send_new_piece(const Piece& piece, uint8_t flags, const Step& step,
+                            base::Instant now) {
+  const base::Seq32 ack = step_ack(step);
+  const bool bare = piece.length == 0 && !piece.fin;
+  Piece sent = piece;
+  // What is no probe goes out at the end of what was sent.
+  if (bare && piece.offset >= max_) sent.offset = max_ + (fin_sent_ ? 1U : 0U);
+  send_piece(sent, flags, ack, step_sack(step, ack), now);
+  const uint32_t end = piece.offset + piece.length;
+  if (bare || (end <= max_ && (!piece.fin || fin_sent_))) return;
+  max_ = std::max(max_, end);
+  fin_sent_ = fin_sent_ || piece.fin;
+  flight_.push_back(piece);
+  if (timed_since_ == kNever) begin_timing(piece, now);
 }
 
 void Player::say_more(base::Instant now) {
@@ -145,6 +158,7 @@ void Player::say_more(base::Instant now) {
     const Piece piece{max_, std::min(wanted, room), false};
     send_piece(piece, kAck | kPsh, ack_number(), {}, now);
     flight_.push_back(piece);
+    if (timed_since_ == kNever) begin_timing(piece, now);
     max_ += piece.length;
   }
   if (closing_ && max_ == size) {
@@ -187,9 +201,14 @@ void Player::close(base::Instant now) {
 }
 
 void Player::abort(base::Instant now) {
-  if (phase_ == Phase::over) return;
-  send_piece({max_, 0, false}, kRst | kAck, ack_number(), {}, now);
+  if (phase_ == Phase::over || end_ == End::closed) return;
+  send_reset(now);
   finish(End::aborted, now);
+}
+
+void Player::send_reset(base::Instant now) {
+  if (phase_ != Phase::open && phase_ != Phase::syn_received) return;
+  send_piece({max_ + (fin_sent_ ? 1U : 0U), 0, false}, kRst | kAck, ack_number(), {}, now);
 }
 
 void Player::send_syn(base::Instant now) {
@@ -218,7 +237,6 @@ void Player::send_syn(base::Instant now) {
   if (s.options.timestamps) {
     s.options.timestamps = wire::Timestamps{timestamp(now), active_ ? 0 : ts_recent_};
   }
-  progress_ = now;
   host_.transmit(*this, s);
 }
 
@@ -266,6 +284,7 @@ void Player::send_ack(base::Instant now) {
 void Player::repeat_front(base::Instant now) {
   const Piece& front = flight_.front();
   ++repeated_;
+  timed_since_ = kNever;
   const auto flags =
       static_cast<uint8_t>(kAck | (front.fin ? kFin : 0) | (front.length ? kPsh : 0));
   send_piece(front, flags, ack_number(), {}, now);
@@ -280,11 +299,12 @@ void Player::retransmit(base::Instant now) {
     case Phase::syn_sent:
     case Phase::syn_received:
       ++repeated_;
+      timed_since_ = kNever;
       send_syn(now);
       break;
     case Phase::open:
       if (flight_.empty()) {  // the window is closed
-        if (una_ > 0) send_piece({una_ - 1, 0, false}, kAck, ack_number(), {}, now);
+        send_piece({una_ - 1, 0, false}, kAck, ack_number(), {}, now);
       } else {
         recover_ = max_;
         repeat_front(now);
@@ -298,8 +318,30 @@ void Player::retransmit(base::Instant now) {
 }
 
 void Player::start_timer(base::Instant now) {
-  const base::Duration first = phase_ == Phase::open ? kTimeout : kSynTimeout;
-  timer_ = now + std::min(first * (1U << std::min(tries_, kMaxTries)), kLongestTimeout);
+  const base::Duration first = phase_ == Phase::open ? std::max(kTimeout, rto_) : kSynTimeout;
+  timer_ =
+      now + std::max(first, std::min(first * (1U << std::min(tries_, kMaxTries)), kLongestTimeout));
+}
+
+// One round trip is measured at a time, and none with repetitions in it (RFC 6298 section 3).
+void Player::begin_timing(const Piece& piece, base::Instant now) {
+  timed_end_ = piece.end();
+  timed_since_ = now;
+}
+
+// RFC 6298 section 2; but timeouts begin at kTimeout.
+void Player::end_timing(base::Instant now) {
+  if (timed_since_ == kNever) return;
+  const base::Duration sample = now - timed_since_;
+  timed_since_ = kNever;
+  if (rto_ == base::Duration(0)) {
+    round_trip_ = sample;
+    variation_ = sample / 2;
+  } else {
+    variation_ = (3 * variation_ + std::chrono::abs(round_trip_ - sample)) / 4;
+    round_trip_ = (7 * round_trip_ + sample) / 8;
+  }
+  rto_ = round_trip_ + std::max(base::Duration(1), 4 * variation_);
 }
 
 void Player::advance(base::Instant now) {
@@ -346,7 +388,7 @@ void Player::stall(Wait wait, base::Instant now) {
                                    : "the acknowledgement of byte " + std::to_string(una_ + 1);
       break;
   }
-  if (phase_ == Phase::open) send_piece({max_, 0, false}, kRst | kAck, ack_number(), {}, now);
+  send_reset(now);
   finish(End::stalled, now);
 }
 

@@ -185,6 +185,10 @@ void add_counts(cli::Table& table, const char* group, const Counts& counts, cons
 }  // namespace
 
 std::string problem_of(const Row& row, const Recording& recording) {
+  if (row.refused_by_connack) {
+    return "the broker refused the client: CONNACK code " + std::to_string(*row.refused_by_connack);
+  }
+  if (row.end == End::none) return "not played to its end";
   if (row.end == End::stalled) return "stalled: waited for " + row.waits_for;
   if (row.told_unavailable) return "no broker took the client: CONNACK server unavailable";
   if (row.end == End::refused) return "refused";

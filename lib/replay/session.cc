@@ -115,8 +115,10 @@ void Session::open_client(size_t index, base::Instant now) {
   // The one before on the same addresses is over, whether it was closed or not.
   const auto old = client_of_.find(addresses);
   if (old != client_of_.end()) {
-    clients_[old->second].reset();
+    const size_t before = old->second;
     client_of_.erase(old);
+    if (!clients_[before]->counted) client_ended(before, now);
+    clients_[before].reset();
   }
   clients_[index] = std::make_unique<ClientConnection>(*this, index, now);
   ClientConnection& client = *clients_[index];
@@ -177,6 +179,18 @@ bool Session::finished(base::Instant now) const {
   if (!failure_.empty()) return true;
   if (!playing_ || ended_ < plan_.size() || loose_sent_ < capture_.loose.size()) return false;
   return now >= last_end_ + kAfterglow;
+}
+
+void Session::abandon(base::Instant now) {
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    ClientConnection* client = clients_[i].get();
+    if (client == nullptr) continue;
+    if (!client->counted) client->report(rows_[i]);
+    client->player().abort(now);
+  }
+  for (const auto& broker : brokers_) {
+    if (broker) broker->player().abort(now);
+  }
 }
 
 void Session::ask(base::Instant now) {

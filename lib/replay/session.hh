@@ -54,6 +54,8 @@ struct Row {
   std::string proxy_header;  // as text; empty: none
   bool proxy_header_wrong = false;
   bool told_unavailable = false;  // a CONNACK that no broker sent
+  // The code by which others' broker refused a client that the captured one accepted.
+  std::optional<uint8_t> refused_by_connack;
   Direction to_broker;
   Direction to_client;
   std::optional<base::Duration> time_to_splice;  // SYN to the first byte from a broker
@@ -86,11 +88,14 @@ class Session {
   [[nodiscard]] base::Instant deadline() const;
   // All clients have come to an end, and a while has passed for what is still under way.
   [[nodiscard]] bool finished(base::Instant now) const;
+  // The play is over, or broken off: resets what is open, so that nobody keeps state for it.
+  void abandon(base::Instant now);
 
   // A sentence if nothing can be played: a target that does not answer ARP.
   [[nodiscard]] const std::string& failure() const { return failure_; }
   [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
   [[nodiscard]] size_t ended() const { return ended_; }
+  // Frames that had a wrong checksum, or were too large: offloads of the other side.
   [[nodiscard]] uint64_t damaged_frames() const { return damaged_; }
 
  private:

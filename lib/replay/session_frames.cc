@@ -17,6 +17,11 @@ wire::LinkPair back_over(const wire::Packet& packet) {
   return {packet.ethernet().destination(), packet.ethernet().source()};
 }
 
+bool is_damage(base::Drop reason) {
+  return reason == base::Drop::bad_ip_checksum || reason == base::Drop::bad_tcp_checksum ||
+         reason == base::Drop::over_mtu;
+}
+
 }  // namespace
 
 void Session::receive(config::PortId port, base::MutableBytes frame, base::Instant now) {
@@ -29,7 +34,7 @@ void Session::receive(config::PortId port, base::MutableBytes frame, base::Insta
   }
   const auto packet = wire::parse_packet(frame, rules, wire::HardwareChecksum::unknown);
   if (!packet) {
-    ++damaged_;
+    if (is_damage(packet.error())) ++damaged_;
     return;
   }
   switch (packet->kind) {
@@ -70,10 +75,7 @@ void Session::receive_arp(config::PortId port, const wire::Packet& packet, base:
 void Session::receive_tcp(config::PortId port, const wire::Packet& packet, base::Instant now) {
   const wire::TcpView tcp = packet.tcp();
   const auto options = wire::parse_tcp_options(tcp.options());
-  if (!options) {
-    ++damaged_;
-    return;
-  }
+  if (!options) return;
   const Incoming segment{tcp.seq(),    tcp.ack(), tcp.flags(),
                          tcp.window(), *options,  packet.payload()};
   const Addresses addresses{{packet.destination(), tcp.destination_port()},

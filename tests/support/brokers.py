@@ -126,11 +126,19 @@ class RabbitMq:
         return {row["variable_map"]["client_id"]: (row["peer_host"], row["peer_port"])
                 for row in rows if "client_id" in row.get("variable_map", {})}
 
+    def accepted(self):
+        """(Client ID, address) of all MQTT clients so far, as the broker logged them."""
+        log = os.path.join(self.directory, "log", f"{self.name}@localhost.log")
+        with open(log, encoding="utf-8", errors="replace") as f:
+            return [(match[2], match[1]) for match in _ACCEPTED.finditer(f.read())]
+
     def stop(self):
         """Ends the node in order, as its service manager would."""
         self.process.terminate()
         self.process.wait(timeout=60)
 
+
+_ACCEPTED = re.compile(r"accepting MQTT connection <[^>]*> \((\S+):\d+ -> .*client id: (\S+)\)")
 
 _HAPROXY_CONF = """\
 global

@@ -212,6 +212,16 @@ class Topology:
             self._wire(host, "eth0", "br-brokers", f"b{n}")
             self._address(host, [broker_address(n)], f"198.18.0.0/24 via {BROKER_GATEWAY}")
 
+    def attach(self, name, interfaces):
+        """A further host; its interfaces, {name: bridge}, carry no kernel address.
+
+        The caller closes it.
+        """
+        host = self._make(name)
+        for interface, bridge in interfaces.items():
+            self._wire(host, interface, bridge, f"{name}-{bridge[3]}")
+        return host
+
     def _wire(self, host, interface, bridge, port):
         """A veth pair: `interface` in the host, `port` on the bridge.
 

@@ -245,6 +245,19 @@ void test_many_clients(void**) {
   assert_false(make_plan(capture, options, {endpoint("198.18.0.10:1883")}).has_value());
 }
 
+// On the wire two connections cannot share addresses and ports at a time, though they led to
+// different servers when they were captured.
+void test_one_target_for_two_servers(void**) {
+  Capture capture;
+  capture.recordings.push_back(recording("10.0.0.7:4000", "10.0.0.1:1883", "a", 0, 1000));
+  capture.recordings.push_back(recording("10.0.0.7:4000", "10.0.0.2:1883", "b", 5, 1000));
+  PlayOptions options;
+  const std::vector<wire::Endpoint> listeners{endpoint("10.0.0.1:1883"), endpoint("10.0.0.2:1883")};
+  assert_false((*make_plan(capture, options, listeners))[1].after.has_value());
+  options.target = endpoint("198.18.0.10:1883");
+  assert_int_equal((*make_plan(capture, options, listeners))[1].after.value(), 0);
+}
+
 void test_faults(void**) {
   const char* const wrong[] = {"",
                                "all",
@@ -311,8 +324,8 @@ int main() {
       cmocka_unit_test(test_answers),      cmocka_unit_test(test_reader_stops_at_nonsense),
       cmocka_unit_test(test_reply_ends),   cmocka_unit_test(test_rewrite),
       cmocka_unit_test(test_targets),      cmocka_unit_test(test_client_addresses),
-      cmocka_unit_test(test_many_clients), cmocka_unit_test(test_faults),
-      cmocka_unit_test(test_wire),
+      cmocka_unit_test(test_many_clients), cmocka_unit_test(test_one_target_for_two_servers),
+      cmocka_unit_test(test_faults),       cmocka_unit_test(test_wire),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

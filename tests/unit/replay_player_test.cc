@@ -267,6 +267,28 @@ void test_large_segments_are_split(void**) {
   assert_true(stage.client().split() > 50);
 }
 
+void test_large_segments_wait_for_room(void**) {
+  Talk talk;
+  talk.client(32768).server(9000).client(0, kAck | kFin).server(0, kAck | kFin).client(0, kAck);
+  // The peer never has room for a whole captured segment, only for a few of those that are played.
+  for (Step& step : talk.recording.server.steps) step.window = 4000;
+  Stage stage(talk.recording, {}, 1);
+  stage.run();
+  assert_all_arrived(stage, talk.recording);
+  assert_int_equal(stage.client().repeated(), 0);
+}
+
+void test_slow_links_need_no_repetitions(void**) {
+  const Talk talk = long_talk();
+  Faults faults;
+  faults.delay = Duration(400'000);  // a round trip is longer than the least timeout
+  Stage stage(talk.recording, faults, 1);
+  stage.run();
+  assert_all_arrived(stage, talk.recording);
+  assert_int_equal(stage.client().repeated(), 0);
+  assert_int_equal(stage.server().repeated(), 0);
+}
+
 void test_losses_are_repeated(void**) {
   const Talk talk = long_talk();
   uint64_t repeated = 0;
@@ -306,6 +328,33 @@ void test_waiting_in_vain(void**) {
                       client_waited ? "byte 0 of the other side" : "the rest of the other side");
 }
 
+// The capture began behind the handshake, with an acknowledgement that is given already.
+void test_a_server_without_its_syn(void**) {
+  Talk talk;
+  talk.client(10).server(0, kAck).server(10);
+  talk.client(0, kAck | kFin).server(0, kAck | kFin).client(0, kAck);
+  auto& steps = talk.recording.server.steps;
+  steps.erase(steps.begin());
+  steps.front().peer_bytes = 0;
+  talk.recording.server.has_syn = false;
+  Stage stage(talk.recording, {}, 1);
+  stage.run();
+  assert_all_arrived(stage, talk.recording);
+}
+
+void test_patience_with_an_unanswered_syn(void**) {
+  Talk talk;
+  talk.client(10);
+  Faults faults;
+  faults.loss = 1;
+  Stage stage(talk.recording, faults, 1);
+  stage.run();
+  assert_int_equal(stage.client().end(), End::stalled);
+  assert_string_equal(stage.client().waits_for().c_str(), "an answer to the SYN");
+  assert_true(stage.client().repeated() > 3);
+  assert_int_equal((stage.now - kStart).count(), 60'000'000);
+}
+
 void test_reset(void**) {
   Talk talk;
   talk.client(10).server(10).client(0, kRst | kAck);
@@ -334,8 +383,12 @@ int main() {
       cmocka_unit_test(test_pieces_are_kept),
       cmocka_unit_test(test_gaps_are_kept),
       cmocka_unit_test(test_large_segments_are_split),
+      cmocka_unit_test(test_large_segments_wait_for_room),
+      cmocka_unit_test(test_slow_links_need_no_repetitions),
       cmocka_unit_test(test_losses_are_repeated),
       cmocka_unit_test(test_waiting_in_vain),
+      cmocka_unit_test(test_a_server_without_its_syn),
+      cmocka_unit_test(test_patience_with_an_unanswered_syn),
       cmocka_unit_test(test_reset),
       cmocka_unit_test(test_an_open_end),
   };
