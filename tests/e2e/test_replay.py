@@ -30,6 +30,7 @@ def target(kind):
 @pytest.fixture(scope="module")
 def lb(balancer, rabbits, mosquittos, sink_hosts):
     with balancer(
+            "set closing-timeout 1\n",
             daemon.pool("sinks", sink_hosts, "listener set sinks max-connect 70000",
                         port=PORTS["sinks"]),
             daemon.pool("rabbit", rabbits, port=PORTS["rabbit"]),

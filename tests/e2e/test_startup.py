@@ -1,12 +1,19 @@
 """Starting and ending the daemon, and what it says when it cannot start."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 
 import pytest
+from scapy.layers.inet import ICMP, IP, TCP
+from scapy.layers.l2 import ARP, Ether
+from scapy.packet import Raw
+from scapy.utils import rdpcap, wrpcap
 
-from tests.support import daemon, mqtt, netns
+from tests.support import daemon, mqtt, netns, wait
 
 # Name, line, a word of the message.
 BAD_LINES = [
@@ -161,3 +168,89 @@ def test_objects_come_and_go_at_run_time(balancer, sinks, topology):
             client.echo(b"still here")
             with pytest.raises(OSError):
                 topology.clients[0].connect((netns.VIP, 1883), timeout=5)
+
+
+CLIENT, CLIENT_MAC = "198.18.0.7", "02:00:00:00:00:07"
+PORT_MAC = "02:70:63:61:70:00"  # what net_pcap gives its first device
+NOBODY = 65534
+ANSWERS = ("arp-answered", "icmp-echo", "syn-answered", "rst-to-client")
+
+
+def frames_of_a_client():
+    ether = Ether(src=CLIENT_MAC, dst=PORT_MAC)
+    vip = ether / IP(src=CLIENT, dst=netns.VIP)
+    return [
+        Ether(src=CLIENT_MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(
+            op="who-has", hwsrc=CLIENT_MAC, psrc=CLIENT, pdst=netns.CLIENT_GATEWAY),
+        ether / IP(src=CLIENT, dst=netns.CLIENT_GATEWAY) / ICMP(id=7, seq=3) / Raw(b"hello"),
+        vip / TCP(sport=4000, dport=1883, seq=100, flags="S", options=[("MSS", 1460)]),
+        vip / TCP(sport=4001, dport=1883, seq=500, ack=900, flags="A"),
+    ]
+
+
+@pytest.fixture
+def pcap_directory():
+    """With mqlb, its configuration and what comes in at its ports; others may use it."""
+    path = tempfile.mkdtemp(prefix="mqlb-pcap-")
+    os.chmod(path, 0o777)
+    shutil.copy(daemon.program("mqlb"), path)
+    with open(os.path.join(path, "mqlb.conf"), "w", encoding="ascii") as f:
+        f.write(daemon.config("pool add m snat outside\nbackend add m b1 198.18.1.11:1883\n"
+                              f"listener add m {netns.VIP}:1883 pool m\n"
+                              ).replace("net_af_packet", "net_pcap"))
+    wrpcap(os.path.join(path, "in0.pcap"), frames_of_a_client())
+    wrpcap(os.path.join(path, "in1.pcap"), [])
+    yield path
+    shutil.rmtree(path)
+
+
+def command_on_files(cores):
+    """Without privileges if it was not so already."""
+    drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    vdevs = [f"--vdev=net_pcap{n},rx_pcap=in{n}.pcap,tx_pcap=out{n}.pcap" for n in (0, 1)]
+    return [*(drop if os.geteuid() == 0 else []), "./mqlb", "--no-shconf", "--no-huge", "-m", "512",
+            "--no-pci", "--no-telemetry", "--lcores",
+            ",".join(f"{n}@(0-1)" for n in range(cores + 1)), *vdevs,
+            "--", "--config", "mqlb.conf", "--socket", "mqlb.sock"]
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_ports_that_are_files(pcap_directory, cores):
+    """What is captured comes in once, what goes out is written: no privileges, no network."""
+    socket_path = os.path.join(pcap_directory, "mqlb.sock")
+
+    def count():
+        done = subprocess.run([daemon.program("mqlbctl"), "--socket", socket_path, "show", "json",
+                               "counters", "all"], capture_output=True, text=True, check=False)
+        rows = json.loads(done.stdout) if done.returncode == 0 else []
+        return {row["name"]: row["value"] for row in rows}
+
+    with subprocess.Popen(command_on_files(cores), cwd=pcap_directory, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait.until(lambda: sum(count().get(name, 0) for name in ANSWERS) >= len(ANSWERS)
+                       or process.poll() is not None, 20, "all frames are answered")
+            counters = count()
+            process.terminate()
+            errors = process.communicate(timeout=20)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
+    assert {name: counters[name] for name in (*ANSWERS, "unknown-flow")} == {
+        name: 1 for name in (*ANSWERS, "unknown-flow")}
+    assert_answered(rdpcap(os.path.join(pcap_directory, "out0.pcap")))
+
+
+def assert_answered(frames):
+    to_client = [f for f in frames if f.dst == CLIENT_MAC]
+    assert all(f.src == PORT_MAC for f in to_client)
+    (arp,) = [f[ARP] for f in to_client if ARP in f]
+    assert (arp.op, arp.psrc, arp.hwsrc) == (2, netns.CLIENT_GATEWAY, PORT_MAC)
+    (echo,) = [f for f in to_client if ICMP in f]
+    assert (echo[IP].src, echo[ICMP].type, echo[ICMP].id, echo[ICMP].seq) == (
+        netns.CLIENT_GATEWAY, 0, 7, 3)
+    assert bytes(echo[ICMP].payload) == b"hello"
+    answers = {f[TCP].dport: f[TCP] for f in to_client if TCP in f}
+    assert len(to_client) == 4 and set(answers) == {4000, 4001}
+    assert (answers[4000].flags, answers[4000].ack) == ("SA", 101)
+    assert (answers[4001].flags, answers[4001].seq) == ("R", 900)
