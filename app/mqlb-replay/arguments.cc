@@ -278,7 +278,8 @@ std::optional<Mode> mode_of(int choice) {
 
 // Conducts of brokers that are not played would say nothing.
 base::Result<void> check_conducts(const Arguments& a) {
-  for (const auto& [name, conduct] : a.play.conducts) {
+  for (const auto& conduct : a.play.conducts) {
+    const std::string& name = conduct.first;
     const bool known = std::any_of(a.brokers.begin(), a.brokers.end(),
                                    [&](const replay::BrokerSpec& b) { return b.name == name; });
     if (!known) return base::fail("--broker: '" + name + "' is no --broker-address");
