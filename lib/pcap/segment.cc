@@ -183,7 +183,7 @@ tl::expected<Network, Unusable> strip_ip(uint16_t ether_type, Rest& rest) {
 }
 
 void copy_sack_blocks(base::Bytes options, Segment& out) {
-  for (size_t i = 0; i < out.options.sack_blocks && i < kMaxSackBlocks; ++i) {
+  for (size_t i = 0; i < out.options.sack_blocks && i < wire::kMaxSackBlocks; ++i) {
     const uint8_t* p = options.data() + out.options.sack_offset + i * 8;
     out.sack[i] = {base::Seq32(base::load_be32(p)), base::Seq32(base::load_be32(p + 4))};
     ++out.sack_blocks;

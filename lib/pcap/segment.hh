@@ -19,13 +19,6 @@
 
 namespace mqlb::pcap {
 
-inline constexpr size_t kMaxSackBlocks = 4;
-
-struct SackBlock {
-  base::Seq32 left;
-  base::Seq32 right;
-};
-
 struct Segment {
   wire::Endpoint source;
   wire::Endpoint destination;
@@ -34,7 +27,7 @@ struct Segment {
   uint8_t flags = 0;
   uint16_t window = 0;  // as on the wire
   wire::TcpOptions options;
-  std::array<SackBlock, kMaxSackBlocks> sack{};
+  std::array<wire::SackBlock, wire::kMaxSackBlocks> sack{};
   uint8_t sack_blocks = 0;
   base::Bytes payload;  // into the record; what of it was captured
   // Bytes of payload on the wire; more than payload.size(): the record was snapped.

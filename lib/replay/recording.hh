@@ -38,7 +38,7 @@ struct Step {
     uint32_t left = 0;
     uint32_t right = 0;
   };
-  std::array<Block, pcap::kMaxSackBlocks> sack{};
+  std::array<Block, wire::kMaxSackBlocks> sack{};
   uint8_t sack_blocks = 0;
 };
 

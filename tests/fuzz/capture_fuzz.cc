@@ -27,7 +27,7 @@ void check_segment(const pcap::Segment& s, const pcap::Record& record) {
   check(lies_within(s.payload, record.bytes), "the payload lies in the record");
   check(s.payload.size() <= s.payload_length, "no more was captured than there was");
   check(s.payload_length <= record.original_length, "the payload was on the wire");
-  check(s.sack_blocks <= pcap::kMaxSackBlocks, "as many blocks as there is room for");
+  check(s.sack_blocks <= wire::kMaxSackBlocks, "as many blocks as there is room for");
   check(s.source.port != 0 && s.destination.port != 0, "ports");
 }
 
