@@ -115,15 +115,16 @@ def peers_seen(kind, nodes):
 @pytest.mark.parametrize("speed", ["1", "max"])
 @pytest.mark.parametrize("kind, name", SPOKEN)
 def test_real_brokers(host, captures, rabbits, mosquittos, kind, name, speed):
-    """Sessions are played to their end, and the broker sees them come from the client network."""
-    options = ["--speed", speed]
-    if name == "session-5":  # its CONNACK has properties that the captured one lacks
-        options.append("--ignore-server-bytes")
-    status, report, errors = host.play(*options, captures[name][0], target=target(kind))
+    """Sessions are played to their end, and the broker sees them come from the client network.
+
+    Its bytes may differ: it may answer PINGREQ before it passes on a message, or have properties.
+    """
+    status, report, errors = host.play("--speed", speed, "--ignore-server-bytes",
+                                       captures[name][0], target=target(kind))
     assert (status, problems(report)) == (0, []), errors
     (row,) = report["connections"]
     assert row["end"] == "closed" and row["played_as"].startswith("198.18.0.129:")
-    assert (row["to_client"]["expected"] is None) == (name == "session-5")
+    assert row["to_client"]["arrived"] >= 11  # CONNACK, SUBACK, PINGRESP
     nodes = {"rabbit": rabbits, "mosquitto": mosquittos}[kind]
     wait.until(lambda: peers_seen(kind, nodes).get(name) == "198.18.0.129", 10,
                f"{name} seen at {kind}")
