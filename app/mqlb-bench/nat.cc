@@ -30,7 +30,7 @@ void rewrite(wire::Packet& packet, uint16_t checksum, const splice::Path& path) 
 }  // namespace
 
 base::Result<std::unique_ptr<Nat>> Nat::create(Rig& rig, uint32_t max_flows) {
-  auto flows = flow::WorkerTable::create("bench_nat", max_flows, 1);
+  auto flows = flow::WorkerTable::create(max_flows, 1);
   if (!flows) return tl::unexpected(flows.error());
   auto back = flow::ProxyTable::create(max_flows);
   if (!back) return tl::unexpected(back.error());

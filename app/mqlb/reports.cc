@@ -242,16 +242,17 @@ std::vector<cli::FlowRow> Daemon::flows(const cli::FlowFilter& filter) {
         if (f.state == flow::WorkerState::free) continue;
         const config::BackendEntry* backend =
             has_broker(f.state) ? &snapshot_->backends[f.backend] : nullptr;
-        const config::ListenerEntry& listener = snapshot_->listeners[f.listener];
-        const uint64_t hash = table.client_id_hash(next);
+        const flow::WorkerFlowRest& rest = table.rest(next);
+        const config::ListenerEntry& listener = snapshot_->listeners[rest.listener];
+        const uint64_t hash = rest.client_id_hash;
         if (filter.client_id_hash && *filter.client_id_hash != hash) continue;
         if (!filter.backend.empty() && (backend == nullptr || backend->name != filter.backend)) {
           continue;
         }
         if (!filter.listener.empty() && listener.name != filter.listener) continue;
-        const flow::ClientKey key = table.key_of(next);
         cli::FlowRow row;
-        row.client = wire::to_string(wire::Endpoint{wire::IpAddress::v4(key.address), key.port});
+        row.client =
+            wire::to_string(wire::Endpoint{wire::IpAddress::v4(f.key.address), f.key.port});
         row.listener = listener.name;
         row.pool = snapshot_->pools[listener.pool].name;
         if (backend != nullptr) {
@@ -263,7 +264,7 @@ std::vector<cli::FlowRow> Daemon::flows(const cli::FlowFilter& filter) {
         row.bytes_to_backend = f.to_broker();
         row.bytes_to_client = f.to_client();
         row.idle_seconds = c.context().now_seconds - f.last_seen;
-        row.timeout_seconds = uint32_t{f.idle_timeout} * flow::kIdleUnit;
+        row.timeout_seconds = uint32_t{rest.idle_timeout} * flow::kIdleUnit;
         rows.push_back(row);
       }
       return next >= table.index_limit() || rows.size() >= filter.limit;

@@ -154,8 +154,7 @@ bool Worker::try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip) 
   }
   flow::WorkerFlow& f = flows_[index];
   f.state = flow::WorkerState::await_connect;
-  f.vip = vip;
-  f.listener = *listener;
+  flows_.rest(index).listener = *listener;
   f.accepting = slot;
   f.last_seen = context_.now_seconds;
   Accepting& a = accepting_[slot];
@@ -234,7 +233,7 @@ void Worker::hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a
   const base::Seq32 fin_at = packet.tcp().seq() + packet.payload_length;
   if (!data.empty()) {
     const uint32_t most =
-        context_.snapshot->listeners[flows_[a.flow].listener].max_connect_bytes + kPipelined;
+        context_.snapshot->listeners[flows_.rest(a.flow).listener].max_connect_bytes + kPipelined;
     if (!try_assemble(a, position, data, most)) {
       context_.output.drop(frame, Drop::held_full);
       return;
@@ -277,7 +276,8 @@ void Worker::forget_held(Accepting& a) {
 // True if more bytes are needed. Otherwise the flow has moved on and `a` may be gone.
 bool Worker::read_connect(Accepting& a, base::Bytes bytes) {
   const mqtt::ConnectResult result = mqtt::parse_connect(bytes);
-  const uint32_t most = context_.snapshot->listeners[flows_[a.flow].listener].max_connect_bytes;
+  const uint32_t most =
+      context_.snapshot->listeners[flows_.rest(a.flow).listener].max_connect_bytes;
   if (const auto* malformed = std::get_if<mqtt::Malformed>(&result)) {
     reset_client(a, end_reason(*malformed));
     return false;

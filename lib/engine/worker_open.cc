@@ -49,11 +49,12 @@ uint64_t Worker::key_hash(const Accepting& a, const config::PoolEntry& pool,
 void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   const config::Snapshot& snapshot = *context_.snapshot;
   flow::WorkerFlow& f = flows_[a.flow];
-  const config::PoolId pool_id = snapshot.listeners[f.listener].pool;
+  flow::WorkerFlowRest& rest = flows_.rest(a.flow);
+  const config::PoolId pool_id = snapshot.listeners[rest.listener].pool;
   const config::PoolEntry& pool = snapshot.pools[pool_id];
   a.version = connect.version;
-  f.idle_timeout = idle_timeout(snapshot.settings, connect.keep_alive);
-  flows_.client_id_hash(a.flow) = maglev::hash_key(connect.client_id, pool.hash_seed);
+  rest.idle_timeout = idle_timeout(snapshot.settings, connect.keep_alive);
+  rest.client_id_hash = maglev::hash_key(connect.client_id, pool.hash_seed);
 
   const std::vector<CoreIndex>& proxies = context_.shared.proxies;
   if (pool.table.empty() || proxies.empty()) {
@@ -64,11 +65,11 @@ void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   f.proxy = own ? context_.index : proxies[next_proxy_++ % proxies.size()];
 
   OpenRequest request;
-  request.from = {a.flow, context_.index, f.generation};
+  request.from = {a.flow, context_.index, rest.generation};
   request.client = a.client;
   request.client_mac = a.client_mac;
   request.client_side = a.port;
-  request.listener = context_.addresses.vip_endpoint(f.vip);
+  request.listener = context_.addresses.vip_endpoint(f.key.vip);
   request.pool = pool_id;
   request.hash = key_hash(a, pool, connect);
   request.first_byte = a.first_byte;
@@ -166,7 +167,7 @@ void Worker::receive(const Opened& message) {
   if (message.translation.strip_sack) f->flags |= flow::kStripSack;
   f->state = flow::WorkerState::spliced;
   context_.counters[Event::spliced].add();
-  context_.objects->listeners[f->listener].spliced.add();
+  context_.objects->listeners[flows_.rest(message.to.flow).listener].spliced.add();
   context_.objects->backends[f->backend].bytes_to_backend.add(a.handed);
 
   const std::array<Frame, Accepting::kMaxFrames> frames = a.frames;
@@ -174,7 +175,7 @@ void Worker::receive(const Opened& message) {
   held_frames_ -= count;
   const bool timestamps = a.negotiated.timestamps;
   give_back(a);
-  flows_.tsecr_floor(message.to.flow) = message.tsecr_floor;
+  flows_.rest(message.to.flow).tsecr_floor = message.tsecr_floor;
   if (timestamps) f->flags |= flow::kOldTsecr;
   for (size_t i = 0; i < count; ++i) {
     const wire::ParseRules rules{context_.shared.port_macs[frames[i].port], 0xffff};
@@ -201,7 +202,7 @@ void Worker::refuse(Accepting& a, End reason) {
   drop_frames(a);
   forget_held(a);
   context_.counters[Event::connack_unavailable].add();
-  context_.objects->listeners[f.listener].refused.add();
+  context_.objects->listeners[flows_.rest(a.flow).listener].refused.add();
   send_connack(a);
 }
 
@@ -248,7 +249,7 @@ void Worker::send_to_client(const Accepting& a, uint8_t flags, base::Seq32 seq, 
                             base::Bytes payload) {
   wire::Segment segment;
   segment.link = {context_.shared.port_macs[a.port], a.client_mac};
-  segment.source = context_.addresses.vip_endpoint(flows_[a.flow].vip);
+  segment.source = context_.addresses.vip_endpoint(flows_[a.flow].key.vip);
   segment.destination = a.client;
   segment.seq = seq;
   segment.ack = ack;

@@ -15,8 +15,7 @@ using flow::WorkerState;
 
 base::Result<std::unique_ptr<Worker>> Worker::create(CoreContext& context, uint32_t max_flows,
                                                      uint32_t max_connecting) {
-  auto flows = flow::WorkerTable::create("mqlb_worker_" + std::to_string(context.index), max_flows,
-                                         context.shared.random);
+  auto flows = flow::WorkerTable::create(max_flows, context.shared.random);
   if (!flows) return tl::unexpected(flows.error());
   return std::unique_ptr<Worker>(new Worker(context, std::move(*flows), max_connecting));
 }
@@ -153,7 +152,7 @@ void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
 // that were overtaken are past when the check ends.
 void Worker::raise_old_tsecr(const wire::Packet& packet, FlowIndex index) {
   constexpr uint32_t kLongPast = 5000;  // milliseconds
-  const uint32_t floor = flows_.tsecr_floor(index);
+  const uint32_t floor = flows_.rest(index).tsecr_floor;
   const bool raised = splice::raise_tsecr(packet, floor);
   if (!raised && cookies_.timestamp(context_.now) - floor > kLongPast) {
     flows_[index].flags &= static_cast<uint8_t>(~flow::kOldTsecr);
@@ -247,7 +246,9 @@ void Worker::receive(const BrokerReset& message) {
 
 WorkerFlow* Worker::find(const WorkerRef& ref) {
   WorkerFlow& f = flows_[ref.flow];
-  return f.state != WorkerState::free && f.generation == ref.generation ? &f : nullptr;
+  return f.state != WorkerState::free && flows_.rest(ref.flow).generation == ref.generation
+             ? &f
+             : nullptr;
 }
 
 void Worker::advance() {
@@ -288,7 +289,7 @@ void Worker::check_idle(FlowIndex index) {
     const bool half_closed = (f.flags & (flow::kClientFin | flow::kBrokerFin)) != 0;
     if (half_closed && silent >= settings.half_close_timeout.count()) {
       end(index, End::half_close_timeout, Reset::both);
-    } else if (silent >= uint32_t{f.idle_timeout} * flow::kIdleUnit) {
+    } else if (silent >= uint32_t{flows_.rest(index).idle_timeout} * flow::kIdleUnit) {
       end(index, End::idle_timeout, Reset::both);
     }
   }
@@ -312,7 +313,7 @@ bool Worker::end(FlowIndex index, End reason, Reset reset) {
     give_back(accepting(f));
   }
   context_.counters[reason].add();
-  context_.objects->listeners[f.listener].flows.subtract();
+  context_.objects->listeners[flows_.rest(index).listener].flows.subtract();
   flows_.remove(index);
   return true;
 }

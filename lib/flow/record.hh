@@ -21,6 +21,16 @@ inline constexpr FlowIndex kNoFlow = 0xffffffff;
 // Index of a data core among the cores of the daemon.
 using CoreIndex = uint8_t;
 
+// What a worker knows a client's connection by. IPv4 only.
+struct ClientKey {
+  uint32_t address = 0;
+  uint16_t port = 0;
+  uint16_t vip = 0;  // which listener address and port (engine::Addresses)
+
+  friend bool operator==(const ClientKey&, const ClientKey&) = default;
+};
+static_assert(sizeof(ClientKey) == 8);
+
 enum class WorkerState : uint8_t {
   free,
   await_connect,  // handshake done, CONNECT not complete
@@ -43,12 +53,11 @@ enum WorkerFlag : uint8_t {
 
 // Owned by a worker. Sequence numbers are in client space.
 struct alignas(64) WorkerFlow {
+  ClientKey key;
   WorkerState state = WorkerState::free;
   uint8_t flags = 0;
   int8_t window_shift = 0;
   CoreIndex proxy = 0;
-  uint16_t vip = 0;  // which listener address and port (engine::Vips)
-  config::ListenerId listener = 0;
   config::BackendId backend = 0;
   config::SnatId snat = 0;
   uint16_t snat_port = 0;
@@ -57,7 +66,8 @@ struct alignas(64) WorkerFlow {
   uint32_t ack_delta = 0;
   uint32_t timestamp_delta = 0;  // added to TSecr
   uint16_t checksum = 0;
-  uint16_t generation = 0;
+  uint8_t to_broker_high = 0;  // bytes sent to and acknowledged by the client, 40 bits each
+  uint8_t to_client_high = 0;
   uint32_t last_seen = 0;  // seconds
   base::Seq32 next_seq;    // behind the furthest byte that the client sent
   base::Seq32 last_ack;    // the furthest that the client acknowledged
@@ -66,9 +76,6 @@ struct alignas(64) WorkerFlow {
     uint32_t broker_fin_end;  // with kBrokerFin
   };
   FlowIndex proxy_flow = kNoFlow;
-  uint16_t idle_timeout = 0;   // units of kIdleUnit seconds
-  uint8_t to_broker_high = 0;  // bytes sent to and acknowledged by the client, 40 bits each
-  uint8_t to_client_high = 0;
   uint32_t to_broker_low = 0;
   uint32_t to_client_low = 0;
 
@@ -87,8 +94,19 @@ struct alignas(64) WorkerFlow {
     return uint64_t{to_client_high} << 32 | to_client_low;
   }
 };
-inline constexpr uint32_t kIdleUnit = 4;
 static_assert(sizeof(WorkerFlow) == 64);
+
+// What packets of a settled flow do not need, in a table of its own.
+struct WorkerFlowRest {
+  uint64_t client_id_hash = 0;
+  // With kOldTsecr: our clock at the splice; the broker sent no timestamp before (client space).
+  uint32_t tsecr_floor = 0;
+  config::ListenerId listener = 0;
+  uint16_t generation = 0;    // counts the flows that had this index
+  uint16_t idle_timeout = 0;  // units of kIdleUnit seconds
+};
+inline constexpr uint32_t kIdleUnit = 4;
+static_assert(sizeof(WorkerFlowRest) == 24);
 
 enum class ProxyState : uint8_t {
   free,

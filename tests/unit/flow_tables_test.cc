@@ -18,11 +18,11 @@ using flow::ClientKey;
 using flow::FlowIndex;
 using flow::kNoFlow;
 using flow::ProxyTable;
+using flow::TagIndex;
 using flow::WorkerTable;
 
 WorkerTable make_table(uint32_t capacity) {
-  static int made = 0;
-  auto table = WorkerTable::create("test_" + std::to_string(made++), capacity, 0x5eed);
+  auto table = WorkerTable::create(capacity, 0x5eed);
   if (!table) fail_msg("%s", table.error().message.c_str());
   return std::move(*table);
 }
@@ -32,15 +32,11 @@ ClientKey key(uint32_t n) {
   return {0xc6120000 + n / 50000, static_cast<uint16_t>(1024 + n % 50000), uint16_t(n % 3)};
 }
 
-bool same(const ClientKey& a, const ClientKey& b) {
-  return a.address == b.address && a.port == b.port && a.vip == b.vip;
-}
-
 // What is promised is had, to the last flow, and not one more.
 void test_worker_capacity(void**) {
   for (const uint32_t capacity : {1U, 7U, 8U, 9U, 64U, 1000U, 1024U, 20000U, 65536U}) {
     WorkerTable table = make_table(capacity);
-    std::vector<bool> used(table.index_limit());
+    std::vector<bool> used(capacity);
     for (uint32_t n = 0; n < capacity; ++n) {
       const FlowIndex index = table.add(key(n));
       if (index == kNoFlow) fail_msg("%u of %u flows", n, capacity);
@@ -76,7 +72,7 @@ void test_worker_lookups_agree(void**) {
       const bool there = numbers[i] < 5000 && numbers[i] % 2 == 0;
       assert_int_equal(found[i] != kNoFlow, there);
       assert_int_equal(found[i], table.lookup(keys[i]));
-      if (there) assert_true(same(table.key_of(found[i]), keys[i]));
+      if (there) assert_true(table[found[i]].key == keys[i]);
     }
   }
 }
@@ -100,10 +96,10 @@ void test_worker_generations(void**) {
   for (uint32_t n = 0; n < 70000; ++n) {
     const FlowIndex index = table.add(key(n));
     assert_true(table[index].state == flow::WorkerState::free);
-    assert_int_equal(table.client_id_hash(index), 0);
+    assert_int_equal(table.rest(index).client_id_hash, 0);
     assert_int_equal(table[index].proxy_flow, kNoFlow);
     assert_int_equal(table[index].flags, 0);
-    const uint16_t generation = table[index].generation;
+    const uint16_t generation = table.rest(index).generation;
     if (const auto it = latest.find(index); it != latest.end()) {
       assert_int_equal(generation, static_cast<uint16_t>(it->second + 1));
     }
@@ -111,7 +107,7 @@ void test_worker_generations(void**) {
     table[index].state = flow::WorkerState::spliced;
     table[index].flags = 0xff;
     table[index].proxy_flow = 5;
-    table.client_id_hash(index) = 99;
+    table.rest(index).client_id_hash = 99;
     table.remove(index);
     assert_true(table[index].state == flow::WorkerState::free);
     assert_true(table.changes() >= changes + 2);
@@ -149,8 +145,35 @@ void test_worker_churn(void**) {
   std::set<FlowIndex> indices;
   for (const auto& [n, index] : present) {
     assert_int_equal(table.lookup(key(n)), index);
-    assert_true(same(table.key_of(index), key(n)));
+    assert_true(table[index].key == key(n));
     assert_true(indices.insert(index).second);
+  }
+}
+
+// Keys that share a home bucket, and a tag too: all are found where they went, beyond the last
+// bucket as well, and none once it left.
+void test_index_of_crowded_buckets(void**) {
+  constexpr uint32_t kKeys = 100;
+  TagIndex index(kKeys);
+  assert_true(index.valid());
+  for (const uint64_t home : {0x00000000U, 0x80000000U, 0xffffffffU}) {
+    for (const uint64_t tags : {1U, 3U, 256U}) {
+      const auto place = [&](uint32_t n) { return index.place_of(home << 32 | n % tags); };
+      const auto found = [&](uint32_t n) {
+        return index.lookup(place(n), [n](FlowIndex i) { return i == n; });
+      };
+      for (uint32_t n = 0; n < kKeys; ++n) {
+        assert_int_equal(found(n), kNoFlow);
+        index.add(place(n), n);
+      }
+      assert_int_not_equal(index.first(place(0)), kNoFlow);
+      for (uint32_t n = 0; n < kKeys; n += 2) index.remove(place(n), n);
+      for (uint32_t n = 0; n < kKeys; ++n) assert_int_equal(found(n), n % 2 == 0 ? kNoFlow : n);
+      for (uint32_t n = 0; n < kKeys; n += 2) index.add(place(n), n);
+      for (uint32_t n = 0; n < kKeys; ++n) assert_int_equal(found(n), n);
+      for (uint32_t n = kKeys; n-- > 0;) index.remove(place(n), n);
+      for (uint32_t n = 0; n < kKeys; ++n) assert_int_equal(index.first(place(n)), kNoFlow);
+    }
   }
 }
 
@@ -163,12 +186,9 @@ void test_worker_hash_spreads(void**) {
 }
 
 void test_worker_refuses_too_much(void**) {
-  const auto table = WorkerTable::create("too_much", 100'000'000, 1);
+  const auto table = WorkerTable::create(100'000'000, 1);
   assert_false(table.has_value());
   assert_non_null(strstr(table.error().message.c_str(), "100000000"));
-  const auto made = WorkerTable::create("once", 16, 1);
-  assert_true(made.has_value());
-  assert_false(WorkerTable::create("once", 16, 1).has_value());
 }
 
 void test_proxy_table(void**) {
@@ -223,6 +243,7 @@ int main(int, char** argv) {
       cmocka_unit_test(test_worker_lookups_agree),
       cmocka_unit_test(test_worker_key),
       cmocka_unit_test(test_worker_generations),
+      cmocka_unit_test(test_index_of_crowded_buckets),
       cmocka_unit_test(test_worker_churn),
       cmocka_unit_test(test_worker_hash_spreads),
       cmocka_unit_test(test_worker_refuses_too_much),
