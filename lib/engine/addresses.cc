@@ -33,13 +33,15 @@ void Addresses::adopt(const config::Snapshot& snapshot) {
     const uint16_t vip = vips_.add(listener.endpoint);
     listeners_.resize(std::max<size_t>(listeners_.size(), vip + 1U), kNoListener);
     if (!listener.retired) listeners_[vip] = id;
-    add_local(listener.endpoint.address, nullptr);
+    add_local(listener.endpoint.address).listener = true;
   }
   for (const config::PortEntry& port : snapshot.ports) {
-    for (const wire::Prefix& prefix : port.addresses) add_local(prefix.address, nullptr);
+    for (const wire::Prefix& prefix : port.addresses) add_local(prefix.address);
   }
   for (config::SnatId id = 0; id < snapshot.snats.size(); ++id) {
-    add_local(snapshot.snats[id].address, &id);
+    LocalAddress& local = add_local(snapshot.snats[id].address);
+    local.snat = true;
+    local.snat_id = id;
   }
   broker_of_.assign(snapshot.backends.size(), 0);
   for (config::BackendId id = 0; id < snapshot.backends.size(); ++id) {
@@ -47,7 +49,7 @@ void Addresses::adopt(const config::Snapshot& snapshot) {
   }
 }
 
-void Addresses::add_local(const wire::IpAddress& address, const config::SnatId* snat) {
+LocalAddress& Addresses::add_local(const wire::IpAddress& address) {
   const uint16_t n = locals_.add({address, 0});
   if (n >= local_.size()) {
     local_.resize(n + 1U);
@@ -55,7 +57,7 @@ void Addresses::add_local(const wire::IpAddress& address, const config::SnatId* 
   }
   if (!present_[n]) local_[n] = LocalAddress{};
   present_[n] = true;
-  if (snat != nullptr) local_[n] = LocalAddress{true, *snat};
+  return local_[n];
 }
 
 }  // namespace mqlb::engine

@@ -45,6 +45,7 @@ class EndpointMap {
 // What an address of ours is used for.
 struct LocalAddress {
   bool snat = false;
+  bool listener = false;       // of some port
   config::SnatId snat_id = 0;  // with snat
 };
 
@@ -81,7 +82,7 @@ class Addresses {
  private:
   static constexpr config::ListenerId kNoListener = 0xffff;
 
-  void add_local(const wire::IpAddress& address, const config::SnatId* snat);
+  LocalAddress& add_local(const wire::IpAddress& address);
 
   EndpointMap vips_;
   std::vector<config::ListenerId> listeners_;  // by vip

@@ -20,13 +20,11 @@ class NeighbourTable {
   // False while the next hop is not resolved.
   [[nodiscard]] bool lookup(config::NextHopId id, wire::MacAddress& out) const {
     const uint64_t word = entries_[id].load(std::memory_order_relaxed);
-    for (size_t i = 0; i < 6; ++i) out.octets[i] = static_cast<uint8_t>(word >> (8 * i));
+    out = wire::MacAddress::from_bits(word);
     return (word & kResolved) != 0;
   }
   void set(config::NextHopId id, const wire::MacAddress& mac) {
-    uint64_t word = kResolved;
-    for (size_t i = 0; i < 6; ++i) word |= uint64_t{mac.octets[i]} << (8 * i);
-    entries_[id].store(word, std::memory_order_relaxed);
+    entries_[id].store(kResolved | mac.bits(), std::memory_order_relaxed);
   }
   void clear(config::NextHopId id) { entries_[id].store(0, std::memory_order_relaxed); }
 

@@ -37,48 +37,65 @@ Core::~Core() = default;
 void Core::adopt(const config::Snapshot& snapshot) {
   context_.snapshot = &snapshot;
   context_.addresses.adopt(snapshot);
+  for (size_t i = 0; i < snapshot.ports.size(); ++i) {
+    const config::PortEntry& port = snapshot.ports[i];
+    rules_[i] = {{context_.shared.port_macs[i], port.mtu}, port.role == config::PortRole::backend};
+  }
   context_.rst_bucket.set_rate(snapshot.settings.rst_per_second);
   if (worker_) worker_->refresh_offers();
   if (proxy_) proxy_->adopt_snapshot();
 }
 
+// A burst in steps: parse all and see which role each is for, then let the roles act.
 void Core::receive(std::span<const Frame> frames) {
   context_.counters[Event::frames_in].add(frames.size());
   while (!frames.empty()) {
     const auto burst = frames.first(std::min(frames.size(), kBurst));
-    for (const Frame& frame : burst) sort(frame);
+    for (size_t i = 0; i < burst.size(); ++i) {
+      arrivals_[i].frame = &burst[i];
+      sort(arrivals_[i]);
+    }
     run_batches();
     frames = frames.subspan(burst.size());
   }
 }
 
-void Core::sort(const Frame& frame) {
-  const wire::ParseRules rules{context_.shared.port_macs[frame.port],
-                               context_.snapshot->ports[frame.port].mtu};
-  auto packet = wire::parse_packet(frame.bytes(), rules, frame.checksum);
-  if (!packet) {
-    context_.output.drop(frame, packet.error());
+void Core::sort(Arrival& arrival) {
+  const Frame& frame = *arrival.frame;
+  const auto reason =
+      wire::parse_packet(frame.bytes(), rules_[frame.port].parse, frame.checksum, arrival.packet);
+  if (reason) {
+    context_.output.drop(frame, *reason);
     return;
   }
-  switch (packet->kind) {
+  switch (arrival.packet.kind) {
     case wire::PacketKind::tcp:
-      sort_tcp(*packet, frame);
+      sort_tcp(arrival);
       break;
     case wire::PacketKind::arp:
-      answer_arp(*packet, frame);
+      answer_arp(arrival.packet, frame);
       break;
     case wire::PacketKind::icmp:
-      on_icmp(*packet, frame);
+      on_icmp(arrival.packet, frame);
       break;
   }
 }
 
-void Core::sort_tcp(wire::Packet& packet, const Frame& frame) {
+void Core::sort_tcp(Arrival& arrival) {
+  wire::Packet& packet = arrival.packet;
+  const Frame& frame = *arrival.frame;
   const wire::TcpView tcp = packet.tcp();
   const Addresses& addresses = context_.addresses;
   if (tcp.has(wire::kSyn) && addresses.local(packet.source()) != nullptr) {
     context_.output.drop(frame, Drop::bad_source_address);  // our own: a loop or a forgery
     return;
+  }
+  if (rules_[frame.port].brokers_only) {
+    const LocalAddress* local = addresses.local(packet.destination());
+    if (local != nullptr && local->snat && !local->listener) {
+      sort_to_proxy(arrival, local->snat_id);
+      return;
+    }
   }
   const uint16_t vip = addresses.vip({packet.destination(), tcp.destination_port()});
   if (vip != EndpointMap::kNone) {
@@ -90,7 +107,7 @@ void Core::sort_tcp(wire::Packet& packet, const Frame& frame) {
     if (owner != context_.index) {
       hand_over(owner, frame);
     } else {
-      to_worker_.add(packet, frame, vip);
+      to_worker_.add(arrival, vip);
     }
     return;
   }
@@ -99,28 +116,34 @@ void Core::sort_tcp(wire::Packet& packet, const Frame& frame) {
     context_.output.drop(frame, Drop::foreign_address);
   } else if (!local->snat) {
     reset_unknown(context_, packet, frame, Drop::no_listener, Event::rst_to_client);
-  } else if (context_.shared.proxies.empty()) {
+  } else {
+    sort_to_proxy(arrival, local->snat_id);
+  }
+}
+
+void Core::sort_to_proxy(Arrival& arrival, config::SnatId snat) {
+  const Frame& frame = *arrival.frame;
+  if (context_.shared.proxies.empty()) {
     context_.output.drop(frame, Drop::no_owner);
-  } else if (const CoreIndex owner = proxy_for(tcp.destination_port()); owner != context_.index) {
+    return;
+  }
+  const CoreIndex owner = proxy_for(arrival.packet.tcp().destination_port());
+  if (owner != context_.index) {
     hand_over(owner, frame);
   } else {
-    to_proxy_.add(packet, frame, local->snat_id);
+    to_proxy_.add(arrival, snat);
   }
 }
 
 void Core::run_batches() {
   if (to_worker_.count > 0) {
-    const size_t n = std::exchange(to_worker_.count, 0);
-    worker_->process(std::span(to_worker_.packets).first(n),
-                     std::span<const Frame>(to_worker_.frames).first(n),
-                     std::span<const uint16_t>(to_worker_.keys).first(n));
+    const size_t count = std::exchange(to_worker_.count, 0);
+    worker_->process(std::span<Arrival* const>(to_worker_.arrivals).first(count));
     deliver_local();
   }
   if (to_proxy_.count > 0) {
-    const size_t n = std::exchange(to_proxy_.count, 0);
-    proxy_->process(std::span(to_proxy_.packets).first(n),
-                    std::span<const Frame>(to_proxy_.frames).first(n),
-                    std::span<const uint16_t>(to_proxy_.keys).first(n));
+    const size_t count = std::exchange(to_proxy_.count, 0);
+    proxy_->process(std::span<Arrival* const>(to_proxy_.arrivals).first(count));
     deliver_local();
   }
 }

@@ -87,21 +87,24 @@ class Core {
   static constexpr size_t kBurst = 32;
   struct Batch {
     size_t count = 0;
-    std::array<wire::Packet, kBurst> packets;
-    std::array<Frame, kBurst> frames;
-    std::array<uint16_t, kBurst> keys;  // vip, or SNAT id
-    void add(const wire::Packet& packet, const Frame& frame, uint16_t key) {
-      packets[count] = packet;
-      frames[count] = frame;
-      keys[count++] = key;
+    std::array<Arrival*, kBurst> arrivals;
+    void add(Arrival& arrival, uint16_t address) {
+      arrival.address = address;
+      arrivals[count++] = &arrival;
     }
+  };
+  // What of a port's configuration each frame asks for.
+  struct PortRules {
+    wire::ParseRules parse;
+    bool brokers_only = false;
   };
 
   Core(CoreIndex index, Shared& shared, FrameIo& io, MessageSink& others)
       : local_(index, others), context_(index, shared, io, local_) {}
 
-  void sort(const Frame& frame);
-  void sort_tcp(wire::Packet& packet, const Frame& frame);
+  void sort(Arrival& arrival);
+  void sort_tcp(Arrival& arrival);
+  void sort_to_proxy(Arrival& arrival, config::SnatId snat);
   void run_batches();
   void deliver_local();
   void deliver(const Message& message);
@@ -125,6 +128,8 @@ class Core {
   CoreContext context_;
   std::unique_ptr<Worker> worker_;
   std::unique_ptr<Proxy> proxy_;
+  std::array<PortRules, config::kMaxPorts> rules_;
+  std::array<Arrival, kBurst> arrivals_;
   Batch to_worker_;
   Batch to_proxy_;
   uint32_t offers_refreshed_ = 0;

@@ -26,6 +26,13 @@ struct Frame {
   [[nodiscard]] base::MutableBytes bytes() const { return {data, length}; }
 };
 
+// A frame that came in and the packet that was found in it.
+struct Arrival {
+  wire::Packet packet;
+  const Frame* frame = nullptr;
+  uint16_t address = 0;  // the listener endpoint's number (Addresses), or the SNAT id, it is for
+};
+
 // What a shell does for one core; called per burst, not per frame.
 class FrameIo {
  public:
@@ -49,6 +56,14 @@ class Output {
   void transmit(config::PortId port, const Frame& frame) {
     Batch& batch = ports_[port];
     batch.frames[batch.count++] = frame;
+    if (batch.count == kBurst) flush_port(port);
+  }
+  // The same, as a frame of another length.
+  void transmit(config::PortId port, const Frame& frame, uint16_t length) {
+    Batch& batch = ports_[port];
+    Frame& out = batch.frames[batch.count++];
+    out = frame;
+    out.length = length;
     if (batch.count == kBurst) flush_port(port);
   }
   // Takes the frame and counts why.

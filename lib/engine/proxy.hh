@@ -65,10 +65,9 @@ class Proxy {
                                                                    uint32_t max_flows,
                                                                    uint32_t max_connecting);
 
-  // TCP segments to our SNAT addresses snats[i]. Takes the frames.
+  // TCP segments to our SNAT addresses. Takes the frames.
   static constexpr size_t kMaxBurst = 32;
-  void process(std::span<wire::Packet> packets, std::span<const Frame> frames,
-               std::span<const config::SnatId> snats);
+  void process(std::span<Arrival* const> arrivals);
   // The flow that sends from a SNAT address and port to a broker, or null.
   [[nodiscard]] flow::ProxyFlow* lookup(config::SnatId snat, uint16_t port,
                                         const wire::Endpoint& broker);

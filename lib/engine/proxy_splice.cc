@@ -53,43 +53,43 @@ void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
 }
 
 // A burst in steps: find ports, then records, then act on each packet.
-void Proxy::process(std::span<wire::Packet> packets, std::span<const Frame> frames,
-                    std::span<const config::SnatId> snats) {
-  std::array<flow::SnatPorts*, kMaxBurst> tables;
-  const size_t count = packets.size();
+void Proxy::process(std::span<Arrival* const> arrivals) {
+  std::array<const flow::SnatPorts::Slot*, kMaxBurst> slots;
+  const size_t count = arrivals.size();
   for (size_t i = 0; i < count; ++i) {
+    const wire::TcpView tcp = arrivals[i]->packet.tcp();
     const uint16_t broker =
-        context_.addresses.broker({packets[i].source(), packets[i].tcp().source_port()});
-    tables[i] = broker == EndpointMap::kNone ? nullptr : ports(broker, snats[i]);
-    if (tables[i] != nullptr) tables[i]->prefetch(packets[i].tcp().destination_port());
+        context_.addresses.broker({arrivals[i]->packet.source(), tcp.source_port()});
+    const flow::SnatPorts* table =
+        broker == EndpointMap::kNone ? nullptr : ports(broker, arrivals[i]->address);
+    slots[i] = table == nullptr ? nullptr : table->slot_of(tcp.destination_port());
+    if (slots[i] != nullptr) __builtin_prefetch(slots[i]);
   }
   for (size_t i = 0; i < count; ++i) {
-    if (tables[i] == nullptr) continue;
-    const FlowIndex index = tables[i]->lookup(packets[i].tcp().destination_port());
-    if (index != flow::kNoFlow) __builtin_prefetch(&flows_[index], 1);
+    if (slots[i] != nullptr && slots[i]->taken) __builtin_prefetch(&flows_[slots[i]->flow], 1);
   }
   for (size_t i = 0; i < count; ++i) {
-    // Asked again: an earlier packet of the burst may have ended the flow.
-    const FlowIndex index = tables[i] == nullptr
-                                ? flow::kNoFlow
-                                : tables[i]->lookup(packets[i].tcp().destination_port());
-    if (index == flow::kNoFlow) {
-      reset_unknown(context_, packets[i], frames[i], Drop::unknown_flow, Event::rst_to_broker);
+    wire::Packet& packet = arrivals[i]->packet;
+    const Frame& frame = *arrivals[i]->frame;
+    // Only now: an earlier packet of the burst may have ended the flow.
+    if (slots[i] == nullptr || !slots[i]->taken) {
+      reset_unknown(context_, packet, frame, Drop::unknown_flow, Event::rst_to_broker);
       continue;
     }
+    const FlowIndex index = slots[i]->flow;
     ProxyFlow& f = flows_[index];
     switch (f.state) {
       case ProxyState::spliced:
-        splice(packets[i], frames[i], index);
+        splice(packet, frame, index);
         break;
       case ProxyState::settling:
-        while_settling(packets[i], frames[i], opening(f));
+        while_settling(packet, frame, opening(f));
         break;
       case ProxyState::syn_sent:
-        in_syn_sent(packets[i], frames[i], opening(f));
+        in_syn_sent(packet, frame, opening(f));
         break;
       case ProxyState::free:
-        context_.output.drop(frames[i], Drop::unknown_flow_quiet);
+        context_.output.drop(frame, Drop::unknown_flow_quiet);
         break;
     }
   }
@@ -106,7 +106,8 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
     context_.output.drop(frame, Drop::absorbed_ack);
     return;
   }
-  watch_ends(packet, f);
+  const bool ends = (packet.tcp().flags() & (wire::kFin | wire::kRst)) != 0;
+  if (ends || (f.flags & flow::kPeerFin) != 0) watch_ends(packet, f);
   const config::Snapshot& snapshot = *context_.snapshot;
   if (packet.frame_length > snapshot.ports[f.client_side].mtu + wire::kEthernetHeader) {
     context_.output.drop(frame, Drop::over_mtu);
@@ -122,11 +123,9 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
     context_.output.drop(frame, Drop::bad_tcp_header);
     return;
   }
-  Frame out = frame;
-  out.length = packet.frame_length;
   context_.counters[Event::packets_to_client].add();
   context_.objects->backends[f.backend].bytes_to_client.add(packet.payload_length);
-  context_.output.transmit(f.client_side, out);
+  context_.output.transmit(f.client_side, frame, packet.frame_length);
 }
 
 // True if a SACK block lies in what is ours, the PROXY header or owned bytes, that came to the

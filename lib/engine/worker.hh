@@ -53,9 +53,7 @@ struct Accepting : base::TimerNode {
 
 // Distinguishes the link addresses that one client answers from.
 [[nodiscard]] inline uint16_t mac_hash(const wire::MacAddress& mac) {
-  const auto& o = mac.octets;
-  return static_cast<uint16_t>(base::load_be16(&o[0]) * 7U ^ base::load_be16(&o[2]) * 3U ^
-                               base::load_be16(&o[4]));
+  return static_cast<uint16_t>(mac.bits() * 0x9e3779b97f4a7c15U >> 48);
 }
 
 class Worker {
@@ -65,10 +63,9 @@ class Worker {
                                                                     uint32_t max_connecting);
   ~Worker();
 
-  // TCP segments from clients, to the listener endpoints vips[i]. Takes the frames.
+  // TCP segments from clients to listener endpoints. Takes the frames.
   static constexpr size_t kMaxBurst = 32;
-  void process(std::span<wire::Packet> packets, std::span<const Frame> frames,
-               std::span<const uint16_t> vips);
+  void process(std::span<Arrival* const> arrivals);
   void receive(const Opened& message);
   void receive(const OpenFailed& message);
   void receive(const BrokerFin& message);
@@ -142,6 +139,7 @@ class Worker {
   void give_back(Accepting& a);
 
   // worker_splice.cc
+  void act(Arrival& arrival, FlowIndex index);
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
   void watch_ends(const wire::Packet& packet, flow::WorkerFlow& f);
   void count_progress(const wire::Packet& packet, flow::WorkerFlow& f);

@@ -36,65 +36,60 @@ Worker::~Worker() {
   }
 }
 
-// A burst in steps: find all flows, fetch their records, then act on each packet.
-void Worker::process(std::span<wire::Packet> packets, std::span<const Frame> frames,
-                     std::span<const uint16_t> vips) {
+// A burst in steps: find all flows and fetch their records, then act on each packet.
+void Worker::process(std::span<Arrival* const> arrivals) {
   std::array<flow::ClientKey, kMaxBurst> keys;
   std::array<FlowIndex, kMaxBurst> indices;
-  const size_t count = packets.size();
+  const size_t count = arrivals.size();
   for (size_t i = 0; i < count; ++i) {
-    keys[i] = {packets[i].source().v4_bits(), packets[i].tcp().source_port(), vips[i]};
+    const wire::Packet& packet = arrivals[i]->packet;
+    keys[i] = {packet.source().v4_bits(), packet.tcp().source_port(), arrivals[i]->address};
   }
   flows_.lookup_bulk(std::span(keys).first(count), indices);
-  for (size_t i = 0; i < count; ++i) {
-    if (indices[i] != flow::kNoFlow) __builtin_prefetch(&flows_[indices[i]], 1);
-  }
   const uint64_t changes = flows_.changes();
   for (size_t i = 0; i < count; ++i) {
     // An earlier packet of the burst may have added or ended this packet's flow.
     const FlowIndex index = flows_.changes() == changes ? indices[i] : flows_.lookup(keys[i]);
     if (index == flow::kNoFlow) {
-      no_flow(packets[i], frames[i], vips[i]);
-      continue;
+      no_flow(arrivals[i]->packet, *arrivals[i]->frame, arrivals[i]->address);
+    } else {
+      act(*arrivals[i], index);
     }
-    WorkerFlow& f = flows_[index];
-    switch (f.state) {
-      case WorkerState::spliced:
-        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
-          splice(packets[i], frames[i], index);
-        }
-        break;
-      case WorkerState::await_connect:
-        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
-          await_connect(packets[i], frames[i], accepting(f));
-        }
-        break;
-      case WorkerState::opening:
-        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
-          while_opening(packets[i], frames[i], accepting(f));
-        }
-        break;
-      case WorkerState::closing:
-        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
-          while_closing(packets[i], frames[i], index);
-        }
-        break;
-      case WorkerState::refusing:
-        if (!begins_anew(packets[i], frames[i], index, vips[i])) {
-          while_refusing(packets[i], frames[i], accepting(f));
-        }
-        break;
-      case WorkerState::free:
-        context_.output.drop(frames[i], Drop::unknown_flow_quiet);
-        break;
-    }
+  }
+}
+
+void Worker::act(Arrival& arrival, FlowIndex index) {
+  wire::Packet& packet = arrival.packet;
+  const Frame& frame = *arrival.frame;
+  WorkerFlow& f = flows_[index];
+  if (begins_anew(packet, frame, index, arrival.address)) return;
+  switch (f.state) {
+    case WorkerState::spliced:
+      splice(packet, frame, index);
+      break;
+    case WorkerState::await_connect:
+      await_connect(packet, frame, accepting(f));
+      break;
+    case WorkerState::opening:
+      while_opening(packet, frame, accepting(f));
+      break;
+    case WorkerState::closing:
+      while_closing(packet, frame, index);
+      break;
+    case WorkerState::refusing:
+      while_refusing(packet, frame, accepting(f));
+      break;
+    case WorkerState::free:
+      context_.output.drop(frame, Drop::unknown_flow_quiet);
+      break;
   }
 }
 
 void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   WorkerFlow& f = flows_[index];
   f.last_seen = context_.now_seconds;
-  watch_ends(packet, f);
+  const bool ends = (packet.tcp().flags() & (wire::kSyn | wire::kFin | wire::kRst)) != 0;
+  if (ends || (f.flags & flow::kBrokerFin) != 0) watch_ends(packet, f);
   count_progress(packet, f);
   note_mac(packet, f);
   if ((f.flags & flow::kOldTsecr) != 0) raise_old_tsecr(packet, index);
@@ -120,10 +115,8 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
     context_.output.drop(frame, Drop::bad_tcp_header);
     return;
   }
-  Frame out = frame;
-  out.length = packet.frame_length;
   context_.counters[Event::packets_to_broker].add();
-  context_.output.transmit(backend.port, out);
+  context_.output.transmit(backend.port, frame, packet.frame_length);
 }
 
 // How far the client has sent and acknowledged; repetitions count once. Segments of somebody who

@@ -27,7 +27,10 @@ struct ClientKey {
   uint16_t port = 0;
   uint16_t vip = 0;  // which listener address and port (engine::Addresses)
 
-  friend bool operator==(const ClientKey&, const ClientKey&) = default;
+  [[nodiscard]] uint64_t bits() const {
+    return uint64_t{address} << 32 | uint64_t{port} << 16 | vip;
+  }
+  friend bool operator==(const ClientKey& a, const ClientKey& b) { return a.bits() == b.bits(); }
 };
 static_assert(sizeof(ClientKey) == 8);
 

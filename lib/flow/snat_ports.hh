@@ -27,14 +27,26 @@ class SnatPorts {
   // last_seq: behind the last byte sent from the port. Only for a taken port.
   void give_back(uint16_t port, base::Seq32 last_seq, uint32_t now);
 
-  // kNoFlow if the port is not taken. Any port number may be asked.
-  [[nodiscard]] FlowIndex lookup(uint16_t port) const {
+  using SlotIndex = uint16_t;  // there is no port 0, so at most 65,535 slots
+  static constexpr SlotIndex kEnd = 0xffff;
+  struct Slot {
+    uint32_t flow = kNoFlow;  // taken: the flow; free: when it was given back (seconds)
+    uint32_t last_seq = 0;
+    SlotIndex next = kEnd;  // free: the slot behind in the queue
+    bool taken = false;
+    bool used = false;
+  };
+  static_assert(sizeof(Slot) == 12);
+
+  // Null for a port that is not among ours. Any port number may be asked.
+  [[nodiscard]] const Slot* slot_of(uint16_t port) const {
     const size_t i = index_of(port);
-    return i < slots_.size() && slots_[i].taken ? slots_[i].flow : kNoFlow;
+    return i < slots_.size() ? &slots_[i] : nullptr;
   }
-  void prefetch(uint16_t port) const {
-    const size_t i = index_of(port);
-    if (i < slots_.size()) __builtin_prefetch(&slots_[i]);
+  // kNoFlow if the port is not taken.
+  [[nodiscard]] FlowIndex lookup(uint16_t port) const {
+    const Slot* slot = slot_of(port);
+    return slot != nullptr && slot->taken ? slot->flow : kNoFlow;
   }
   // Where the port's last use ended; nullopt if it was never used.
   [[nodiscard]] std::optional<base::Seq32> last_seq(uint16_t port) const;
@@ -45,18 +57,6 @@ class SnatPorts {
   [[nodiscard]] uint32_t quarantined(uint32_t now, uint32_t quarantine) const;
 
  private:
-  using SlotIndex = uint16_t;  // there is no port 0, so at most 65,535 slots
-  static constexpr SlotIndex kEnd = 0xffff;
-
-  struct Slot {
-    uint32_t flow = kNoFlow;  // taken: the flow; free: when it was given back (seconds)
-    uint32_t last_seq = 0;
-    SlotIndex next = kEnd;  // free: the slot behind in the queue
-    bool taken = false;
-    bool used = false;
-  };
-  static_assert(sizeof(Slot) == 12);
-
   // Slots follow each other in steps of the modulus from base_.
   [[nodiscard]] size_t index_of(uint16_t port) const {
     const unsigned distance = static_cast<unsigned>(port) - base_;

@@ -30,16 +30,6 @@ base::Result<WorkerTable> WorkerTable::create(uint32_t capacity, uint64_t seed) 
   return table;
 }
 
-// A multiplicative hash with a random seed: clients choose their ports, so they must not be able
-// to choose a bucket (a CRC's collisions do not depend on its seed).
-TagIndex::Place WorkerTable::place_of(const ClientKey& key) const {
-  __extension__ using Wide = unsigned __int128;
-  const uint64_t k = uint64_t{key.address} << 32 | uint64_t{key.port} << 16 | key.vip;
-  const Wide product = static_cast<Wide>(k ^ seed_) * 0xd6e8feb86659fd93U;
-  const uint64_t folded = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-  return index_.place_of((folded ^ seed_) * 0xa0761d6478bd642fU);
-}
-
 // In steps, each over all keys: fetch the buckets, find records that may be the ones and fetch
 // them, see whether they are.
 void WorkerTable::lookup_bulk(std::span<const ClientKey> keys, std::span<FlowIndex> out) const {

@@ -46,7 +46,14 @@ class WorkerTable {
   };
 
   WorkerTable() = default;
-  [[nodiscard]] TagIndex::Place place_of(const ClientKey& key) const;
+  // A multiplicative hash with a random seed: clients choose their ports, so they must not be able
+  // to choose a bucket (a CRC's collisions do not depend on its seed).
+  [[nodiscard]] TagIndex::Place place_of(const ClientKey& key) const {
+    __extension__ using Wide = unsigned __int128;
+    const Wide product = static_cast<Wide>(key.bits() ^ seed_) * 0xd6e8feb86659fd93U;
+    const uint64_t folded = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+    return index_.place_of((folded ^ seed_) * 0xa0761d6478bd642fU);
+  }
 
   TagIndex index_;
   std::unique_ptr<WorkerFlow[], DpdkDeleter> records_;

@@ -42,20 +42,17 @@ uint64_t strip_sack(base::MutableBytes options, const wire::TcpOptions& parsed) 
   return field_difference(before, wire::sum_bytes(options));
 }
 
+// Where the other side's clock is behind the option's kind and length: TSval, or TSecr after it.
+size_t timestamp_field(Direction direction) { return direction == Direction::to_broker ? 4 : 0; }
+
 // nullopt: malformed. Otherwise what the sum grows by.
-std::optional<uint64_t> rewrite_options(wire::TcpView tcp, const Translation& t,
+std::optional<uint64_t> rewrite_options(base::MutableBytes options, const Translation& t,
                                         Direction direction) {
-  const base::MutableBytes options = tcp.options();
-  const size_t field = direction == Direction::to_broker ? 4 : 0;
-  if (tcp.header_length() == kUsualTimestampsHeader &&
-      base::load_be32(options.data()) == kUsualTimestamps) {
-    return add_to_field(options.data() + 4 + field, t.timestamp, false);
-  }
   const auto parsed = wire::parse_tcp_options(options);
   if (!parsed) return std::nullopt;
   uint64_t sum = 0;
   if (parsed->timestamps) {
-    const size_t at = parsed->timestamps_offset + field;
+    const size_t at = parsed->timestamps_offset + timestamp_field(direction);
     sum += add_to_field(options.data() + at, t.timestamp, at % 2 != 0);
   }
   if (parsed->sack_blocks == 0) return sum;
@@ -99,8 +96,12 @@ bool rewrite_segment(wire::Packet& packet, const Translation& t, Direction direc
   } else {
     sum += field_difference(t.ack, 0);  // no acknowledgement to translate
   }
-  if (packet.tcp_header_length > wire::kTcpHeader) {
-    const auto options = rewrite_options(tcp, t, direction);
+  if (packet.tcp_header_length == kUsualTimestampsHeader &&
+      base::load_be32(tcp.data() + wire::kTcpHeader) == kUsualTimestamps) {
+    uint8_t* const timestamps = tcp.data() + wire::kTcpHeader + 4;
+    sum += add_to_field(timestamps + timestamp_field(direction), t.timestamp, false);
+  } else if (packet.tcp_header_length > wire::kTcpHeader) {
+    const auto options = rewrite_options(tcp.options(), t, direction);
     if (!options) return false;
     sum += wire::fold(*options);
   }

@@ -26,7 +26,21 @@ struct MacAddress {
   void store(uint8_t* p) const { std::memcpy(p, octets.data(), 6); }
   [[nodiscard]] bool is_group() const { return (octets[0] & 1) != 0; }
 
-  friend bool operator==(const MacAddress&, const MacAddress&) = default;
+  // The octets as a number, the first one lowest.
+  [[nodiscard]] uint64_t bits() const {
+    uint32_t low;
+    uint16_t high;
+    std::memcpy(&low, octets.data(), 4);
+    std::memcpy(&high, octets.data() + 4, 2);
+    return uint64_t{high} << 32 | low;
+  }
+  [[nodiscard]] static MacAddress from_bits(uint64_t bits) {
+    MacAddress mac;
+    std::memcpy(mac.octets.data(), &bits, 6);
+    return mac;
+  }
+
+  friend bool operator==(const MacAddress& a, const MacAddress& b) { return a.bits() == b.bits(); }
 };
 
 class IpAddress {

@@ -62,10 +62,10 @@ class Ipv4View {
   void set_source(const IpAddress& a) { a.store_v4(p_ + 12); }
   void set_destination(const IpAddress& a) { a.store_v4(p_ + 16); }
   void set_checksum(uint16_t v) { base::store_be16(p_ + 10, v); }
-  [[nodiscard]] bool checksum_ok() const { return sum_bytes({p_, kIpv4Header}) == 0xffff; }
+  [[nodiscard]] bool checksum_ok() const { return sum_ipv4_header(p_) == 0xffff; }
   void update_checksum() {
     set_checksum(0);
-    set_checksum(checksum_of(sum_bytes({p_, kIpv4Header})));
+    set_checksum(static_cast<uint16_t>(~sum_ipv4_header(p_)));
   }
 
  private:

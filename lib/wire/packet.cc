@@ -23,57 +23,51 @@ bool flags_make_sense(uint8_t flags) {
   return (flags & (kAck | kRst)) != 0;
 }
 
-tl::expected<Packet, Drop> parse_tcp(Packet packet, HardwareChecksum checksum) {
-  if (packet.transport_length < kTcpHeader) return tl::unexpected(Drop::truncated_frame);
+std::optional<Drop> parse_tcp(Packet& packet, HardwareChecksum checksum) {
+  if (packet.transport_length < kTcpHeader) return Drop::truncated_frame;
   const TcpView tcp = packet.tcp();
   packet.tcp_header_length = tcp.header_length();
   if (packet.tcp_header_length < kTcpHeader || packet.tcp_header_length > packet.transport_length) {
-    return tl::unexpected(Drop::bad_tcp_header);
+    return Drop::bad_tcp_header;
   }
   packet.payload_length = static_cast<uint16_t>(packet.transport_length - packet.tcp_header_length);
   if (checksum == HardwareChecksum::unknown) {
     const uint64_t sum =
         pseudo_header_v4(packet.ipv4().addresses(), kProtocolTcp, packet.transport_length) +
         sum_bytes({packet.transport, packet.transport_length});
-    if (fold(sum) != 0xffff) return tl::unexpected(Drop::bad_tcp_checksum);
+    if (fold(sum) != 0xffff) return Drop::bad_tcp_checksum;
   }
-  if (tcp.source_port() == 0 || tcp.destination_port() == 0) {
-    return tl::unexpected(Drop::bad_tcp_header);
-  }
-  if (!flags_make_sense(tcp.flags())) return tl::unexpected(Drop::bad_tcp_flags);
+  if (tcp.source_port() == 0 || tcp.destination_port() == 0) return Drop::bad_tcp_header;
+  if (!flags_make_sense(tcp.flags())) return Drop::bad_tcp_flags;
   packet.kind = PacketKind::tcp;
-  return packet;
+  return std::nullopt;
 }
 
-tl::expected<Packet, Drop> parse_icmp(Packet packet) {
+std::optional<Drop> parse_icmp(Packet& packet) {
   if (packet.transport_length < kIcmpHeader ||
       sum_bytes({packet.transport, packet.transport_length}) != 0xffff) {
-    return tl::unexpected(Drop::bad_icmp);
+    return Drop::bad_icmp;
   }
   packet.kind = PacketKind::icmp;
-  return packet;
+  return std::nullopt;
 }
 
-tl::expected<Packet, Drop> parse_ipv4(Packet packet, size_t available, const ParseRules& rules,
-                                      HardwareChecksum checksum) {
-  if (available < kIpv4Header) return tl::unexpected(Drop::truncated_frame);
+std::optional<Drop> parse_ipv4(Packet& packet, size_t available, const ParseRules& rules,
+                               HardwareChecksum checksum) {
+  if (available < kIpv4Header) return Drop::truncated_frame;
   const Ipv4View ip = packet.ipv4();
   if (ip.version_and_length() != kVersion4NoOptions) {
     const bool options =
         ip.version_and_length() > kVersion4NoOptions && (ip.version_and_length() >> 4) == 4;
-    return tl::unexpected(options ? Drop::ip_options : Drop::bad_ip_header);
+    return options ? Drop::ip_options : Drop::bad_ip_header;
   }
   const uint16_t total = ip.total_length();
-  if (total < kIpv4Header) return tl::unexpected(Drop::bad_ip_header);
-  if (total > available) return tl::unexpected(Drop::truncated_frame);
-  if (total > rules.mtu) return tl::unexpected(Drop::over_mtu);
-  if (!ip.checksum_ok()) return tl::unexpected(Drop::bad_ip_checksum);
-  if ((ip.fragment() & (kMoreFragments | kFragmentOffset)) != 0) {
-    return tl::unexpected(Drop::ip_fragment);
-  }
-  if (!can_be_source(ip.source().v4_bits())) {
-    return tl::unexpected(Drop::bad_source_address);
-  }
+  if (total < kIpv4Header) return Drop::bad_ip_header;
+  if (total > available) return Drop::truncated_frame;
+  if (total > rules.mtu) return Drop::over_mtu;
+  if (!ip.checksum_ok()) return Drop::bad_ip_checksum;
+  if ((ip.fragment() & (kMoreFragments | kFragmentOffset)) != 0) return Drop::ip_fragment;
+  if (!can_be_source(ip.source().v4_bits())) return Drop::bad_source_address;
   packet.frame_length = static_cast<uint16_t>(kEthernetHeader + total);
   packet.transport = packet.network + kIpv4Header;
   packet.transport_length = static_cast<uint16_t>(total - kIpv4Header);
@@ -83,38 +77,35 @@ tl::expected<Packet, Drop> parse_ipv4(Packet packet, size_t available, const Par
     case kProtocolIcmp:
       return parse_icmp(packet);
     default:
-      return tl::unexpected(Drop::unknown_protocol);
+      return Drop::unknown_protocol;
   }
 }
 
 }  // namespace
 
-tl::expected<Packet, Drop> parse_packet(base::MutableBytes frame, const ParseRules& rules,
-                                        HardwareChecksum checksum) {
-  if (frame.size() < kEthernetHeader) return tl::unexpected(Drop::truncated_frame);
-  Packet packet;
-  packet.frame = frame.data();
-  packet.network = frame.data() + kEthernetHeader;
-  const EthernetView ethernet = packet.ethernet();
+std::optional<Drop> parse_packet(base::MutableBytes frame, const ParseRules& rules,
+                                 HardwareChecksum checksum, Packet& out) {
+  if (frame.size() < kEthernetHeader) return Drop::truncated_frame;
+  out.frame = frame.data();
+  out.network = frame.data() + kEthernetHeader;
+  const EthernetView ethernet = out.ethernet();
   const MacAddress destination = ethernet.destination();
-  if (destination != rules.mac && !destination.is_group()) {
-    return tl::unexpected(Drop::foreign_mac);
-  }
+  if (destination != rules.mac && !destination.is_group()) return Drop::foreign_mac;
   const size_t available = frame.size() - kEthernetHeader;
   switch (ethernet.type()) {
     case kEtherTypeIpv4:
       // Unicast IP in a group frame is a flood or an attack (RFC 1122 section 3.3.6).
-      if (destination.is_group()) return tl::unexpected(Drop::foreign_mac);
-      return parse_ipv4(packet, available, rules, checksum);
+      if (destination.is_group()) return Drop::foreign_mac;
+      return parse_ipv4(out, available, rules, checksum);
     case kEtherTypeArp:
-      if (available < kArpPacket) return tl::unexpected(Drop::truncated_frame);
-      packet.kind = PacketKind::arp;
-      packet.frame_length = static_cast<uint16_t>(kEthernetHeader + kArpPacket);
-      return packet;
+      if (available < kArpPacket) return Drop::truncated_frame;
+      out.kind = PacketKind::arp;
+      out.frame_length = static_cast<uint16_t>(kEthernetHeader + kArpPacket);
+      return std::nullopt;
     case kEtherTypeIpv6:
-      return tl::unexpected(Drop::ipv6_unsupported);
+      return Drop::ipv6_unsupported;
     default:
-      return tl::unexpected(Drop::unknown_ethertype);
+      return Drop::unknown_ethertype;
   }
 }
 

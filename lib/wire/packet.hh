@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "lib/base/bytes.hh"
 #include "lib/base/reason.hh"
@@ -50,10 +51,20 @@ struct Packet {
   [[nodiscard]] base::Seq32 segment_end() const { return tcp().seq() + segment_length(); }
 };
 
-// ARP and ICMP are checked as far as their own handlers need no length check for the fixed part.
-[[nodiscard]] tl::expected<Packet, base::Drop> parse_packet(base::MutableBytes frame,
-                                                            const ParseRules& rules,
-                                                            HardwareChecksum checksum);
+// Why the frame must be dropped, or nothing: `out` is then safe to read. ARP and ICMP are checked
+// as far as their own handlers need no length check for the fixed part.
+[[nodiscard]] std::optional<base::Drop> parse_packet(base::MutableBytes frame,
+                                                     const ParseRules& rules,
+                                                     HardwareChecksum checksum, Packet& out);
+// The same as a value.
+[[nodiscard]] inline tl::expected<Packet, base::Drop> parse_packet(base::MutableBytes frame,
+                                                                   const ParseRules& rules,
+                                                                   HardwareChecksum checksum) {
+  Packet packet;
+  const auto drop = parse_packet(frame, rules, checksum, packet);
+  if (drop) return tl::unexpected(*drop);
+  return packet;
+}
 
 // The TCP checksum over an IPv4 pseudo-header and the segment, as its field must hold it.
 [[nodiscard]] uint16_t tcp_checksum_v4(const uint8_t* ip_addresses, base::Bytes segment);

@@ -120,7 +120,6 @@ void test_foreign_ports(void**) {
       const auto p = static_cast<uint16_t>(port);
       assert_int_equal(ports.lookup(p), taken.count(port) != 0 ? 9 : flow::kNoFlow);
       assert_false(ports.last_seq(p).has_value());
-      ports.prefetch(p);
     }
   }
 }
