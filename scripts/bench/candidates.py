@@ -1,6 +1,7 @@
 """The balancers that are compared: how each is configured, started and looked at."""
 
 import os
+import re
 import signal
 import subprocess
 
@@ -15,18 +16,16 @@ def on_cpus(*cpus):
     return ["taskset", "-c", ",".join(map(str, cpus))]
 
 
-def threads_named(prefix, pid="self"):
-    """(process, thread) ids whose name begins so; `pid` None: of all single-threaded processes."""
+def tasks_named(pattern, directory="/proc"):
+    """Ids of the processes, or of the threads in /proc/PID/task, that are called so."""
     found = []
-    for entry in os.listdir("/proc") if pid is None else os.listdir(f"/proc/{pid}/task"):
-        if entry.isdigit():
-            path = f"/proc/{entry}" if pid is None else f"/proc/{pid}/task/{entry}"
-            try:
-                with open(path + "/comm", encoding="utf-8", errors="replace") as f:
-                    if f.read().startswith(prefix):
-                        found.append((int(entry) if pid is None else int(pid), int(entry)))
-            except OSError:
-                pass  # ended meanwhile
+    for entry in filter(str.isdigit, os.listdir(directory)):
+        try:
+            with open(f"{directory}/{entry}/comm", encoding="utf-8", errors="replace") as f:
+                if re.fullmatch(pattern, f.read().strip()):
+                    found.append(int(entry))
+        except OSError:
+            pass  # ended meanwhile
     return found
 
 
@@ -239,7 +238,10 @@ class _Mqlb(Candidate):
                 raise RuntimeError(f"mqlb ended with status {status}: {self._daemon.errors()}")
 
     def threads(self):
-        return threads_named("lcore-worker-1", self.process.pid)
+        pid = self.process.pid
+        # "rte" or "lcore", by DPDK's version.
+        (thread,) = tasks_named("(rte|lcore)-worker-1", f"/proc/{pid}/task")
+        return [(pid, thread)]
 
     def loops(self):
         """(loops, loops that found nothing) of the data core so far."""
@@ -256,22 +258,18 @@ class MqlbAfPacket(_Mqlb):
 
 
 class MqlbAfXdp(_Mqlb):
-    """veth polls for XDP on the CPU that sends, unless its polling is a thread of its own."""
+    """veth receives for XDP on the CPU that sends, unless the socket's owner polls it (SO_PREFER_BUSY_POLL,
+    the driver's default) and the kernel is told to leave it time for that."""
 
     name, title = "mqlb-afxdp", "mqlb, AF_XDP"
     driver, options = "net_af_xdp", ",start_queue=0,queue_count=1"
 
     def start(self):
-        before = set(threads_named("napi/lb-", None))
-        super().start()
         for interface in (network.LB_CLIENTS, network.LB_BROKERS):
-            network.write_sys(self.net.balancer, f"class/net/{interface}/threaded", "1")
-        self._polls = [t for t in threads_named("napi/lb-", None) if t not in before]
-        for _, thread in self._polls:
-            os.sched_setaffinity(thread, {network.BALANCER_CPU})
-
-    def threads(self):
-        return super().threads() + self._polls
+            network.write_sys(self.net.balancer, f"class/net/{interface}/napi_defer_hard_irqs", "2")
+            network.write_sys(self.net.balancer, f"class/net/{interface}/gro_flush_timeout",
+                              "200000")
+        super().start()
 
 
 ALL = [Direct, MqlbAfPacket, MqlbAfXdp, HAProxy, Nginx]

@@ -3,6 +3,7 @@
 import os
 import time
 
+from scripts.bench import candidates
 from scripts.bench.network import BALANCER_CPU, LOAD_CPU
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -15,17 +16,6 @@ def _read(path):
         return f.read()
 
 
-def _softirq_thread():
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                if _read(f"/proc/{entry}/comm").strip() == f"ksoftirqd/{BALANCER_CPU}":
-                    return int(entry)
-            except (OSError, UnicodeDecodeError):
-                pass
-    return None
-
-
 class Sampler:
     """Which files tell the use of the CPUs, and what two readings of them say.
 
@@ -36,11 +26,9 @@ class Sampler:
 
     def __init__(self, candidate):
         self._threads = candidate.threads()
-        own = [*self._threads]
-        if thread := _softirq_thread():
-            own.append((thread, thread))
+        kernel = [(t, t) for t in candidates.tasks_named(f"ksoftirqd/{BALANCER_CPU}")]
         self.files = ["/proc/stat", _ALL_TASKS,
-                      *(f"/proc/{p}/task/{t}/schedstat" for p, t in own)]
+                      *(f"/proc/{p}/task/{t}/schedstat" for p, t in self._threads + kernel)]
 
     def read(self):
         return time.monotonic(), [_read(f) if os.path.exists(f) else None for f in self.files]
