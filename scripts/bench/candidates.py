@@ -117,10 +117,12 @@ class Direct(Candidate):
 
 class HAProxy(Candidate):
     name, title = "haproxy", "HAProxy"
+    balance = "balance hash var(sess.cid)\n    hash-type consistent sdbm avalanche"
+    send_proxy = "send-proxy-v2"
 
     def start(self):
         self.net.give_balancer_addresses()
-        servers = "\n".join(f"    server broker{i} {a} send-proxy-v2"
+        servers = "\n".join(f"    server broker{i} {a} {self.send_proxy}"
                             for i, a in enumerate(self.listeners()))
         with open(self.net.path("haproxy.cfg"), "w", encoding="utf-8") as f:
             f.write(f"""\
@@ -137,8 +139,7 @@ listen mqtt
     tcp-request inspect-delay 10s
     tcp-request content reject unless {{ req.payload(0,0),mqtt_is_valid }}
     tcp-request content set-var(sess.cid) req.payload(0,0),mqtt_field_value(connect,client_identifier)
-    balance hash var(sess.cid)
-    hash-type consistent sdbm avalanche
+    {self.balance}
 {servers}
 """)
         self._run(["haproxy", "-db", "-f", self.net.path("haproxy.cfg")], self._listens)

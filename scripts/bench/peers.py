@@ -90,6 +90,9 @@ def main():
     options = arguments()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    if os.cpu_count() < 2:
+        print("bench-peers: one CPU is for the balancer, another for all else", file=sys.stderr)
+        return 1
     # What this starts inherits it; balancers are put on the other CPU.
     os.sched_setaffinity(0, {network.LOAD_CPU})
     try:

@@ -12,7 +12,7 @@ class Sizes:
 
     def __init__(self, quick):
         self.connects = 600 if quick else 20000
-        self.idle = 300 if quick else 5000
+        self.idle = 300 if quick else 9000  # a balancer has two files for each
         self.clients = 50 if quick else 200
         self.seconds = 0.4 if quick else 3
         self.baseline = 0.2 if quick else 0.5

@@ -116,8 +116,7 @@ bool Fleet::take_packet(Client& client, const Packet& packet) {
   bool stays = true;
   if (client.open) {
     stays = observer_ == nullptr || observer_->received(client, packet);
-  } else if (packet.type != PacketType::connack || packet.body.size() != 2 ||
-             packet.body[1] != 0) {
+  } else if (packet.type != PacketType::connack || packet.body.size() != 2 || packet.body[1] != 0) {
     fail(client, "was not accepted");
     return false;
   } else {

@@ -11,7 +11,8 @@ namespace mqlb::load {
 namespace {
 
 constexpr const char* kUsage =
-    "usage: mqtt-load connect|idle|publish|latency --to ADDRESS:PORT... --from ADDRESS... [OPTION...]\n"
+    "usage: mqtt-load connect|idle|publish|latency --to ADDRESS:PORT... --from ADDRESS... "
+    "[OPTION...]\n"
     "  connect   --connections N times CONNECT, CONNACK, DISCONNECT; --window N at once\n"
     "  idle      opens --connections N and keeps them\n"
     "  publish   as fast as answers come; --connections N --seconds S --qos 0|1 --credit N\n"

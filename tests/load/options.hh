@@ -17,13 +17,13 @@ struct Options {
   std::vector<wire::IpAddress> from;  // source addresses, used in turn
   std::string prefix = "c";           // of Client IDs
   uint32_t connections = 200;
-  uint32_t ids = 0;         // distinct Client IDs; 0: as many as connections
-  uint32_t window = 64;     // connections that are being opened at once
-  uint32_t credit = 8;      // messages that a client sends ahead of the broker's answer
-  uint32_t payload = 16;    // bytes
-  uint32_t qos = 0;         // of `publish`; `latency` is always 1
-  double seconds = 2;       // of `publish` and `latency`
-  double rate = 1000;       // messages a second, of `latency`
+  uint32_t ids = 0;                  // distinct Client IDs; 0: as many as connections
+  uint32_t window = 64;              // connections that are being opened at once
+  uint32_t credit = 8;               // messages that a client sends ahead of the broker's answer
+  uint32_t payload = 16;             // bytes
+  uint32_t qos = 0;                  // of `publish`; `latency` is always 1
+  double seconds = 2;                // of `publish` and `latency`
+  double rate = 1000;                // messages a second, of `latency`
   std::vector<std::string> samples;  // files that are read before and after the measured part
 };
 

@@ -73,7 +73,8 @@ class Publisher final : public Fleet::Observer {
         message_(encode_publish(kTopic, options.payload, options.qos)) {
     if (qos_ > 0) set_packet_id(message_, kTopic, 1);
     last_of_step_ = message_;
-    if (qos_ == 0) last_of_step_.insert(last_of_step_.end(), std::begin(kPingreq), std::end(kPingreq));
+    if (qos_ == 0)
+      last_of_step_.insert(last_of_step_.end(), std::begin(kPingreq), std::end(kPingreq));
     for (const auto& client : fleet.clients()) {
       client->credit = std::max(options.credit / step_, 1U) * step_;
       ready_.push_back(client.get());
@@ -116,7 +117,8 @@ class Publisher final : public Fleet::Observer {
       ++client->sent;
       const bool last = client->sent % step_ == 0;
       if (last) outstanding_ += step_;
-      if (!client->channel.send(last ? last_of_step_ : message_)) fleet_.fail(*client, "cannot send");
+      if (!client->channel.send(last ? last_of_step_ : message_))
+        fleet_.fail(*client, "cannot send");
       ++sent_;
       if (--client->credit > 0) ready_.push_back(client);
     }

@@ -35,8 +35,8 @@ class Session {
  public:
   explicit Session(Tally& tally) : tally_(tally) {}
 
-  // Reads `in`, appends the answers to `out`, and returns how many bytes are done with. nullopt: the
-  // session is over, by DISCONNECT or because the bytes are malformed.
+  // Reads `in`, appends the answers to `out`, and returns how many bytes are done with. nullopt:
+  // the session is over, by DISCONNECT or because the bytes are malformed.
   [[nodiscard]] std::optional<size_t> take(base::Bytes in, Octets& out);
 
  private:

@@ -33,8 +33,8 @@ class Connection final : public Source {
   [[nodiscard]] bool handle(uint32_t events) override {
     if (!channel_.flush()) return false;
     out_.clear();
-    const bool open = channel_.receive(
-        events, [this](base::Bytes bytes) { return session_.take(bytes, out_); });
+    const bool open =
+        channel_.receive(events, [this](base::Bytes bytes) { return session_.take(bytes, out_); });
     return (out_.empty() || channel_.send(out_)) && open;
   }
 
@@ -75,10 +75,9 @@ class Listener final : public Source {
 std::string Listener::report() const {
   JsonObject clients;
   for (const auto& [id, count] : tally_.clients) {
-    clients.raw(id, JsonObject()
-                        .add("connections", count.connections)
-                        .add("messages", count.messages)
-                        .text());
+    clients.raw(
+        id,
+        JsonObject().add("connections", count.connections).add("messages", count.messages).text());
   }
   return JsonObject()
       .raw("listen", quoted(to_string(local_)))
