@@ -1,7 +1,7 @@
 #!/bin/bash
 # mqlb beside HAProxy and nginx on one network of namespaces: rates, CPU time, memory and latency.
-# Installs what is missing, builds, and measures for about ten minutes. Run as root, on a machine with
-# at least two CPUs that does nothing else. docs/bench.md says what is measured.
+# Installs what is missing, builds, and measures for some six minutes. Run as root, on a machine
+# with at least two CPUs that does nothing else. docs/bench.md says what is measured.
 #
 #   scripts/bench-peers.sh [--runs N] [--only NAME,...] [--phases NAME,...] [--rate N] [--json FILE]
 #   scripts/bench-peers.sh --quick     shows within seconds that all works; the figures mean nothing
@@ -20,5 +20,5 @@ fi
 install_packages $build_packages $bench_packages
 build=${MQLB_BUILD:-build}
 [ -f "$build/build.ninja" ] || meson setup "$build" >/dev/null
-ninja -C "$build" --quiet app/mqlb/mqlb app/mqlbctl/mqlbctl tests/load/mqtt-load tests/load/mqtt-sink
+ninja -C "$build" --quiet app/mqlb/mqlb app/mqlbctl/mqlbctl tests/load/mqtt-{load,sink}
 exec /usr/bin/python3 scripts/bench/peers.py "$@"

@@ -9,7 +9,9 @@ from scripts.bench import network
 from tests.support import daemon, netns, wait
 
 _NGINX_MODULES = "/usr/lib/nginx/modules"
-CLIENT_ID_SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client_id.js")
+# HAProxy 2.6 does not keep clients together if the hash is of the payload itself.
+_CLIENT_ID = "req.payload(0,0),mqtt_field_value(connect,client_identifier)"
+_CLIENT_ID_SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client_id.js")
 
 
 def on_cpus(*cpus):
@@ -138,7 +140,7 @@ listen mqtt
     bind {network.VIP}:{network.PORT} backlog 16384
     tcp-request inspect-delay 10s
     tcp-request content reject unless {{ req.payload(0,0),mqtt_is_valid }}
-    tcp-request content set-var(sess.cid) req.payload(0,0),mqtt_field_value(connect,client_identifier)
+    tcp-request content set-var(sess.cid) {_CLIENT_ID}
     {self.balance}
 {servers}
 """)
@@ -165,7 +167,7 @@ events {{
     worker_connections 19900;
 }}
 stream {{
-    js_import mqtt from {CLIENT_ID_SCRIPT};
+    js_import mqtt from {_CLIENT_ID_SCRIPT};
     js_set $client_id mqtt.client_id;
     upstream brokers {{
         hash $client_id consistent;
@@ -204,8 +206,8 @@ class _Daemon(daemon.Daemon):
     def command(self):
         vdevs = [word for device in self._devices for word in ("--vdev", device)]
         return [*self._group.prefix(), *on_cpus(network.LOAD_CPU, network.BALANCER_CPU),
-                daemon.program("mqlb"), "--no-shconf", "--no-huge", "-m", "512", "--no-pci", "--no-telemetry",
-                "--file-prefix", self.name,
+                daemon.program("mqlb"), "--no-shconf", "--no-huge", "-m", "512", "--no-pci",
+                "--no-telemetry", "--file-prefix", self.name,
                 "--lcores", f"0@{network.LOAD_CPU},1@{network.BALANCER_CPU}", *vdevs,
                 "--", "--config", self.config, "--socket", self.socket]
 
@@ -259,8 +261,8 @@ class MqlbAfPacket(_Mqlb):
 
 
 class MqlbAfXdp(_Mqlb):
-    """veth receives for XDP on the CPU that sends, unless the socket's owner polls it (SO_PREFER_BUSY_POLL,
-    the driver's default) and the kernel is told to leave it time for that."""
+    """veth receives for XDP on the CPU that sends, unless the socket's owner polls it
+    (SO_PREFER_BUSY_POLL, the driver's default) and the kernel is told to leave it time for that."""
 
     name, title = "mqlb-afxdp", "mqlb, AF_XDP"
     driver, options = "net_af_xdp", ",start_queue=0,queue_count=1"

@@ -1,4 +1,4 @@
-"""What a balancer costs: time on its CPU, and memory of its processes and of the kernel for them."""
+"""What a balancer costs: time on its CPU, memory of its processes and of the kernel for them."""
 
 import os
 import time
@@ -42,9 +42,8 @@ class Sampler:
                for a, b in zip(before[2:], after[2:])]
         foreign = 0
         if before[1] is not None:
-            tasks = (int(after[1].split()[BALANCER_CPU]) - int(before[1].split()[BALANCER_CPU])) / 1e9
-            # What the readings themselves are apart in time is no other thread.
-            foreign = max(tasks - sum(ran) - 0.001 * seconds, 0)
+            first, last = (int(text[1].split()[BALANCER_CPU]) for text in (before, after))
+            foreign = max((last - first) / 1e9 - sum(ran), 0)
         load = self._cpu(LOAD_CPU, before, after)
         load_idle = load["idle"] + load["iowait"]
         return {"charged": max(busy - foreign, 0), "own": sum(ran[:len(self._threads)]),
@@ -69,7 +68,7 @@ class Sampler:
 
 
 def empty_poll_cost(candidate, sampler):
-    """Seconds of the balancer's CPU for one loop that finds nothing: mqlb only, made to poll always."""
+    """Seconds of the balancer's CPU for one loop that finds nothing, by making it poll always."""
     candidate.set_poll("busy")
     first, _ = candidate.loops()
     use = sampler.over(0.3)

@@ -1,6 +1,6 @@
 """The network of the comparison, made anew for each candidate of each run.
 
-    clients .20-.35           balancer            brokers .11-.14
+    clients .20-.36           balancer            brokers .11-.14
        eth0 ---- lb-clients [          ] lb-brokers ---- eth0
     198.18.0.0/24                              198.18.1.0/24
        direct ------------------------------------- direct      198.18.2.0/24
@@ -19,7 +19,8 @@ from tests.support import guardian, netns
 VIP = netns.VIP
 PORT = 1883
 BROKERS = range(11, 15)
-CLIENTS = range(20, 36)
+# A prime number of addresses: a Client ID that comes again comes from another one.
+CLIENTS = range(20, 37)
 LB_CLIENTS, LB_BROKERS = netns.LB_CLIENTS, netns.LB_BROKERS
 LOAD_CPU, BALANCER_CPU = 0, 1
 
@@ -74,6 +75,16 @@ class Network:
         """For balancers that are the kernel's own sockets."""
         self.balancer.ip(f"addr add {VIP}/24 dev {LB_CLIENTS}",
                          f"addr add {netns.BROKER_GATEWAY}/24 dev {LB_BROKERS}")
+
+    def frames(self):
+        """Frames that went over the balancer's veths so far, counted at their other ends."""
+        return sum(self._frames(namespace) for namespace in (self.clients, self.brokers))
+
+    @staticmethod
+    def _frames(namespace):
+        with namespace, open("/proc/thread-self/net/dev", encoding="ascii") as f:
+            (words,) = (line.split() for line in f if line.lstrip().startswith("eth0:"))
+        return int(words[2]) + int(words[10])
 
     def _build(self):
         self.clients, self.balancer, self.brokers = (

@@ -18,7 +18,7 @@ class Sizes:
         self.baseline = 0.2 if quick else 0.5
 
 
-_FIRST = 8  # connections before memory is measured
+FIRST = 8  # connections before memory is measured
 
 
 class NotSticky(AssertionError):
@@ -55,9 +55,11 @@ class Costs:
         self._empty = measure.empty_poll_cost(candidate, sampler) if candidate.is_mqlb else None
 
     def measured(self, phase, count_of, **options):
-        """Runs a phase; the report has `cost` and, without polling in vain, `net_cost`, in us."""
+        """Runs a phase; the report has `cost` and, without polling in vain, `net_cost`, in us, and
+        the `frames` on the balancer's veths for each thing."""
         run = load.Load(self._candidate, phase, self._sampler, **options)
         loops = self._candidate.loops() if self._empty else None
+        frames = self._candidate.net.frames()
         report = run.go()
         use = report["use"]
         vain = self._idle_share * use["seconds"]
@@ -67,12 +69,13 @@ class Costs:
         report["rate"] = things / report["seconds"]
         report["cost"] = use["charged"] / things * 1e6
         report["net_cost"] = max(use["charged"] - vain, 0) / things * 1e6
+        report["frames"] = (self._candidate.net.frames() - frames) / things
         report["own_cost"] = use["own"] / things * 1e6
         return report
 
 
 def connect(costs, sizes):
-    # Each Client ID twice, from different addresses: 15 is no divisor of half the number.
+    # Each Client ID twice, from different addresses.
     return costs.measured("connect", "connections", connections=sizes.connects,
                           ids=sizes.connects // 2, window=64, prefix="c")
 
@@ -138,7 +141,7 @@ def _memory(kind, connections, max_flows):
     with network.Network() as net, measure.MemoryGroup(net.prefix) as group:
         with kind(net, group, max_flows) as candidate, load.Sinks(candidate):
             # The first connections bring what does not grow with their number.
-            load.Load(candidate, "connect", connections=_FIRST, prefix="w").go()
+            load.Load(candidate, "connect", connections=FIRST, prefix="w").go()
             before = Memory(candidate, group)
             if not connections:
                 return before, before
@@ -150,17 +153,16 @@ def _memory(kind, connections, max_flows):
 
 
 def run_memory(kind, sizes):
-    """Bytes for one idle connection: {"user", "kernel" (or None), "slab", "total_user"}."""
+    """Bytes for one idle connection, "user", "kernel" (None: not told) and "slab" of the whole
+    machine; and those of the "process" altogether."""
     n = sizes.idle
     # A flow that has ended is kept for some seconds.
-    before, after = _memory(kind, n, n + _FIRST if kind.is_mqlb else None)
+    before, after = _memory(kind, n, n + FIRST if kind.is_mqlb else None)
     slab = (after.slab - before.slab) / n
     if kind.is_mqlb:
-        # All is taken at the start: the base is a daemon that has room for one.
-        before, _ = _memory(kind, 0, _FIRST)
+        # All is taken at the start: the base is a daemon that has room for a few.
+        before, _ = _memory(kind, 0, FIRST)
     kernel = None if after.kernel is None else (after.kernel - before.kernel) / n
-    if kind.name == "direct":
-        kernel = None if kernel is None else 0.0
     return {"user": (after.user - before.user) / n, "kernel": kernel, "slab": slab,
             "process": after.user}
 

@@ -78,14 +78,21 @@ def useful_share(report):
     return balancer_busy(report) * report["net_cost"] / report["cost"] if report["cost"] else 0
 
 
+def share_of(kind):
+    """Of the time on the balancer's CPU that was not idle, by the kernel's sampling."""
+    def share(report):
+        use = report["use"]
+        return use[kind] / max(use["user"] + use["system"] + use["softirq"], 1e-9)
+    return share
+
+
+def kernel_share(report):
+    return share_of("system")(report) + share_of("softirq")(report)
+
+
 def kinds(results, name):
-    """Median shares of the time on the balancer's CPU that was not idle."""
-    out = []
-    for kind in ("user", "system", "softirq"):
-        shares = results.values(name, lambda r, k=kind: r["use"][k] / max(
-            sum(r["use"][x] for x in ("user", "system", "softirq")), 1e-9))
-        out.append(percent(shares).removesuffix(" %"))
-    return " / ".join(out)
+    shares = (results.values(name, share_of(kind)) for kind in ("user", "system", "softirq"))
+    return " / ".join(f"{100 * statistics.median(share):.0f}" for share in shares)
 
 
 def cost_table(runs, phase, thing, count):
@@ -95,45 +102,59 @@ def cost_table(runs, phase, thing, count):
     for name in results.names:
         row = [_TITLES[name], spread(results.values(name, rate)), results.ratio(name, rate)]
         if name == "direct":
-            rows.append(row + [_NONE] * 6 + [percent(results.values(name, load_busy))])
+            rows.append(row + [_NONE] * 8 + [percent(results.values(name, load_busy))])
             continue
         rows.append(row + [
             spread(results.values(name, cost)), results.ratio(name, cost),
             spread(results.values(name, net_cost)), results.ratio(name, net_cost),
+            *(number(statistics.median(results.values(name, lambda r, f=f: r[f])))
+              for f in ("frames", "own_cost")),
             kinds(results, name), percent(results.values(name, balancer_busy)),
             percent(results.values(name, load_busy))])
     return {
         "name": f"peers-{phase}", "title": f"{count}: rate, and CPU time of the balancer",
         "columns": ["balancer", f"{thing}s/s", "to HAProxy", f"CPU us/{thing}", "to HAProxy",
-                    "without empty polls", "to HAProxy", "user/system/softirq %", "CPU 1 busy",
-                    "CPU 0 busy"],
+                    "without empty polls", "to HAProxy", "frames", "own threads us",
+                    "user/system/softirq %", "CPU 1 busy", "CPU 0 busy"],
         "rows": rows,
         "notes": [_COST_NOTE, _EMPTY_NOTE, *limits(results)]}
 
 
 _COST_NOTE = (
-    "CPU us: all time in which CPU 1 was not idle (user, system, interrupts and softirq, the receiving "
-    "side of the balancer's veths included), less that of threads that are neither the balancer's "
-    "nor the kernel's network. CPU 0 carries clients and brokers.")
+    "CPU us: all time in which CPU 1 was not idle (user, system, interrupts and softirq, the "
+    "receiving side of the balancer's veths included), less that of threads that are neither the "
+    "balancer's nor the kernel's network. Own threads: what the kernel charges to the balancer's "
+    "threads, softirqs that interrupt them included. Frames: on the balancer's veths, for one; a "
+    "balancer with sockets puts waiting messages into one segment. CPU 0 carries clients and brokers.")
 _EMPTY_NOTE = (
-    "Without empty polls: mqlb polls, so it uses time when there is nothing to do. Its count of loops "
-    "that found nothing, times what such a loop takes (measured in the same run, without traffic), is "
-    "taken off; of the others what they use when idle.")
+    "Without empty polls: mqlb polls, so it uses time when there is nothing to do. Its count of "
+    "loops that found nothing, times what such a loop takes (measured in the same run, without "
+    "traffic), is taken off; of the others what they use when idle.")
+
+
+_EQUALS_NOTE = (
+    "In every run each Client ID met one broker only, all connections behind a balancer had a "
+    "PROXY header, and no message was lost.")
 
 
 def limits(results):
     """What held each candidate back, where that was not itself."""
     notes = []
     for name in results.names:
-        load, useful = (results.values(name, f) for f in (load_busy, useful_share))
+        load, useful, kernel = (results.values(name, f)
+                                for f in (load_busy, useful_share, kernel_share))
         if name == "direct" or not load:
             continue
-        load, useful = statistics.median(load), statistics.median(useful)
+        load, useful, kernel = (statistics.median(v) for v in (load, useful, kernel))
         if load >= 0.9 > useful:
             notes.append(
-                f"{_TITLES[name]}: the rate is not the balancer's limit but that of CPU 0, where "
-                f"clients, brokers and the kernel's veth ends are {100 * load:.0f} % busy, while CPU "
-                f"1 has work for {100 * useful:.0f} % of the time.")
+                f"{_TITLES[name]}: the rate is not the balancer's limit but that of CPU 0, which "
+                f"clients, brokers and their ends of the veths keep {100 * load:.0f} % busy; CPU 1 "
+                f"has work for {100 * useful:.0f} % of the time.")
+        if name.startswith("mqlb") and kernel >= 0.5:
+            notes.append(
+                f"{_TITLES[name]}: {100 * kernel:.0f} % of its CPU time is the kernel's (veth, "
+                "softirq, packet sockets, interrupts between the CPUs): the veths are the limit.")
     return notes
 
 
@@ -195,13 +216,15 @@ def memory_table(runs, connections):
                     "processes, MiB"],
         "rows": rows,
         "notes": [
-            "User: growth of the processes' proportional set size. Kernel: growth of what the kernel "
-            "charges to the balancer's memory control group (sockets, files, page tables).",
-            "mqlb takes its memory at the start: user is the resident memory with max-flows "
-            f"{connections:,} and that many connections, less that of a daemon with max-flows 1. By "
-            "record sizes it is 64 + 12 bytes and a hash entry for the worker and 64 + 8 for the proxy.",
-            "Slab above direct, to check: growth of the whole kernel's slab, less that without a "
-            "balancer, where clients and brokers have the same sockets. Other processes disturb it.",
+            "User: growth of the processes' proportional set size. Kernel: growth of what is "
+            "charged to the balancer's memory control group (sockets, files, page tables), a lower "
+            "bound.",
+            "mqlb takes its memory at the start: user is the proportional set size with max-flows "
+            f"{connections:,} and that many connections, less that of a daemon with room for "
+            f"{phases.FIRST}. By record sizes it is 64 + 12 bytes and a hash entry for the worker "
+            "and 64 + 8 for the proxy.",
+            "Slab above direct, to check: growth of the machine's slab, less that without a "
+            "balancer, where clients and brokers have the same sockets. Others disturb it.",
         ]}
 
 
@@ -219,15 +242,12 @@ def make(runs, at, options):
         made.append(latency_table(runs, at))
     if "memory" in options.phases:
         made.append(memory_table(runs, sizes.idle))
-    sticky = "traffic" if set(options.phases) - {"memory"} else None
     for table in made:
         table["command"] = command(options)
-        table["notes"].insert(0, f"Min / median / max of {options.runs} runs; ratios are made within "
-                                 f"a run, of them the median. {phases.machine()}.")
-        if sticky and table["name"] != "peers-memory":
-            table["notes"].append("In every run each Client ID met one broker only, all connections "
-                                  "had a PROXY header, and no message was lost.")
-        table["notes"] += foreign_note(runs)
+        table["notes"].insert(0, f"Min / median / max of {options.runs} runs; ratios are made "
+                                 f"within a run, of them the median. {phases.machine()}.")
+        if table["name"] != "peers-memory":
+            table["notes"] += [_EQUALS_NOTE, *foreign_note(runs)]
     return [{key: table[key] for key in ("name", "title", "command", "columns", "rows", "notes")}
             for table in made]
 
@@ -250,8 +270,8 @@ def foreign_note(runs):
               if isinstance(report, dict) and "use" in report]
     if max(shares, default=0) < 0.02:
         return []
-    return [f"Other threads of the machine took up to {100 * max(shares):.0f} % of CPU 1 in a phase "
-            "(taken off)."]
+    return [f"Other threads of the machine took up to {100 * max(shares):.0f} % of CPU 1 in a "
+            "phase (taken off)."]
 
 
 def brief(results):
@@ -278,6 +298,6 @@ def text(made):
         lines = [table["columns"], *table["rows"]]
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         out += ["", table["title"], "-" * len(table["title"])]
-        out += ["  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines]
+        out += ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
         out += ["  * " + note for note in table["notes"]]
     return "\n".join(out)

@@ -1,4 +1,4 @@
-"""scripts/bench-peers: each balancer is configured as it says, and what is wrong is not measured."""
+"""scripts/bench-peers: each balancer does what is compared; what does not is not measured."""
 
 import fcntl
 import json
@@ -88,8 +88,9 @@ def test_a_connect_in_pieces_meets_the_same_broker(kind):
 def test_the_tables(tmp_path):
     file = tmp_path / "tables.json"
     done = subprocess.run(
-        [sys.executable, "scripts/bench/peers.py", "--quick", "--only", "direct,mqlb-afpacket,haproxy",
-         "--json", str(file)], cwd=netns.ROOT, capture_output=True, text=True, timeout=120, check=False)
+        [sys.executable, "scripts/bench/peers.py", "--quick", "--json", str(file),
+         "--only", "direct,mqlb-afpacket,haproxy"],
+        cwd=netns.ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     tables = json.loads(file.read_text(encoding="utf-8"))
     assert [t["name"] for t in tables] == ["peers-connect", "peers-throughput", "peers-latency",
