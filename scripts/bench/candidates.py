@@ -261,18 +261,26 @@ class MqlbAfPacket(_Mqlb):
 
 
 class MqlbAfXdp(_Mqlb):
-    """veth receives for XDP on the CPU that sends, unless the socket's owner polls it
-    (SO_PREFER_BUSY_POLL, the driver's default) and the kernel is told to leave it time for that."""
+    """veth receives for XDP on the CPU that sends, whatever RPS says, unless threads do it: these
+    are put on the balancer's CPU, and come before the data core there, as a softirq would."""
 
     name, title = "mqlb-afxdp", "mqlb, AF_XDP"
     driver, options = "net_af_xdp", ",start_queue=0,queue_count=1"
 
     def start(self):
-        for interface in (network.LB_CLIENTS, network.LB_BROKERS):
-            network.write_sys(self.net.balancer, f"class/net/{interface}/napi_defer_hard_irqs", "2")
-            network.write_sys(self.net.balancer, f"class/net/{interface}/gro_flush_timeout",
-                              "200000")
+        before = tasks_named("napi/lb-.*")
         super().start()
+        for interface in (network.LB_CLIENTS, network.LB_BROKERS):
+            network.write_sys(self.net.balancer, f"class/net/{interface}/threaded", "1")
+        self._polls = [t for t in tasks_named("napi/lb-.*") if t not in before]
+        if len(self._polls) != 2:
+            raise RuntimeError(f"{len(self._polls)} threads poll the balancer's veths, not 2")
+        for thread in self._polls:
+            os.sched_setaffinity(thread, {network.BALANCER_CPU})
+            os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(1))
+
+    def threads(self):
+        return super().threads() + [(thread, thread) for thread in self._polls]
 
 
 ALL = [Direct, MqlbAfPacket, MqlbAfXdp, HAProxy, Nginx]
