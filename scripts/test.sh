@@ -99,7 +99,7 @@ case "${1:-all}" in
     ;;
   all)
     # shellcheck disable=SC2086  # one word per package
-    install_packages $build_packages $run_packages $test_packages || exit 1
+    install_packages $build_packages $run_packages $test_packages $bench_packages || exit 1
     contain
     ;;
   contained) contained "$2" ;;

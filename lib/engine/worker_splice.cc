@@ -259,8 +259,7 @@ void Worker::sweep() {
   sweep_debt_ += static_cast<uint64_t>(elapsed) * flows_.index_limit();
   const uint64_t due = std::min<uint64_t>(sweep_debt_ / kSweepPeriod, kMostAtOnce);
   if (due == 0) return;
-  sweep_debt_ = due == kMostAtOnce ? std::min<uint64_t>(sweep_debt_, kSweepPeriod * kMostAtOnce)
-                                   : sweep_debt_ - due * kSweepPeriod;
+  sweep_debt_ = std::min<uint64_t>(sweep_debt_ - due * kSweepPeriod, kSweepPeriod * kMostAtOnce);
   if (flows_.size() == 0) return;
   for (uint64_t i = 0; i < due; ++i) {
     check_idle(sweep_at_);

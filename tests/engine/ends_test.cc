@@ -86,6 +86,29 @@ void test_idle_timeout_of_real_ends(void** /*state*/) {
   assert_int_equal(w.engine().count(End::idle_timeout), kConnections);
 }
 
+// Records are looked at evenly over two seconds: 20,000 of them are ten each millisecond, however
+// many are idle at once.
+void test_idle_flows_end_a_few_at_a_time(void** /*state*/) {
+  constexpr uint16_t kFlows = 200;
+  Setup setup = default_setup(503);
+  setup.model.settings.idle_floor = 50s;
+  Bench& b = new_bench(setup);
+  for (uint16_t i = 0; i < kFlows; ++i) {
+    RawEnd client = raw_client(static_cast<uint16_t>(4000 + i));
+    RawEnd broker;
+    assert_true(b.splice(client, broker, "device" + std::to_string(i), 10));
+  }
+  assert_int_equal(b.pass(45s).size(), 0);
+  uint64_t ended = 0;
+  for (int i = 0; i < 12000; ++i) {
+    (void)b.pass(1ms);
+    assert_in_range(b.count(End::idle_timeout) - ended, 0, 11);
+    ended = b.count(End::idle_timeout);
+  }
+  assert_int_equal(ended, kFlows);
+  expect_nothing_left(b);
+}
+
 void test_half_close_timeout(void** /*state*/) {
   for (const bool client_first : {true, false}) {
     Setup setup = default_setup(502);
@@ -210,6 +233,7 @@ int main() {
   const CMUnitTest tests[] = {
       BENCH_TEST(test_idle_timeout),
       ENGINE_TEST(test_idle_timeout_of_real_ends),
+      BENCH_TEST(test_idle_flows_end_a_few_at_a_time),
       BENCH_TEST(test_half_close_timeout),
       BENCH_TEST(test_blind_reset_by_the_client),
       BENCH_TEST(test_blind_reset_by_the_broker),
