@@ -4,7 +4,7 @@
 
 namespace mqlb::engine {
 
-EndpointMap::EndpointMap() : buckets_(16, kNone) {}
+EndpointMap::EndpointMap() : buckets_(16, kNone), mask_(buckets_.size() - 1) {}
 
 uint16_t EndpointMap::add(const wire::Endpoint& endpoint) {
   const uint16_t known = lookup(endpoint);
@@ -12,6 +12,7 @@ uint16_t EndpointMap::add(const wire::Endpoint& endpoint) {
   endpoints_.push_back(endpoint);
   if (endpoints_.size() * 2 > buckets_.size()) {
     buckets_.assign(buckets_.size() * 2, kNone);
+    mask_ = buckets_.size() - 1;
     for (uint16_t n = 0; n + 1U < endpoints_.size(); ++n) insert(n);
   }
   const auto number = static_cast<uint16_t>(endpoints_.size() - 1);
@@ -21,13 +22,13 @@ uint16_t EndpointMap::add(const wire::Endpoint& endpoint) {
 
 void EndpointMap::insert(uint16_t number) {
   size_t i = hash(endpoints_[number]);
-  while (buckets_[i & (buckets_.size() - 1)] != kNone) ++i;
-  buckets_[i & (buckets_.size() - 1)] = number;
+  while (buckets_[i & mask_] != kNone) ++i;
+  buckets_[i & mask_] = number;
 }
 
 void Addresses::adopt(const config::Snapshot& snapshot) {
   std::fill(listeners_.begin(), listeners_.end(), kNoListener);
-  std::fill(present_.begin(), present_.end(), false);
+  std::fill(local_.begin(), local_.end(), LocalAddress{});
   for (config::ListenerId id = 0; id < snapshot.listeners.size(); ++id) {
     const config::ListenerEntry& listener = snapshot.listeners[id];
     const uint16_t vip = vips_.add(listener.endpoint);
@@ -51,12 +52,8 @@ void Addresses::adopt(const config::Snapshot& snapshot) {
 
 LocalAddress& Addresses::add_local(const wire::IpAddress& address) {
   const uint16_t n = locals_.add({address, 0});
-  if (n >= local_.size()) {
-    local_.resize(n + 1U);
-    present_.resize(n + 1U);
-  }
-  if (!present_[n]) local_[n] = LocalAddress{};
-  present_[n] = true;
+  if (n >= local_.size()) local_.resize(n + 1U);
+  local_[n].present = true;
   return local_[n];
 }
 

@@ -20,7 +20,7 @@ class EndpointMap {
 
   [[nodiscard]] uint16_t lookup(const wire::Endpoint& endpoint) const {
     for (size_t i = hash(endpoint);; ++i) {
-      const uint16_t n = buckets_[i & (buckets_.size() - 1)];
+      const uint16_t n = buckets_[i & mask_];
       if (n == kNone || endpoints_[n] == endpoint) return n;
     }
   }
@@ -40,10 +40,12 @@ class EndpointMap {
 
   std::vector<wire::Endpoint> endpoints_;
   std::vector<uint16_t> buckets_;  // a power of two, at most half full
+  size_t mask_;                    // their number less one
 };
 
 // What an address of ours is used for.
 struct LocalAddress {
+  bool present = false;  // in the snapshot
   bool snat = false;
   bool listener = false;       // of some port
   config::SnatId snat_id = 0;  // with snat
@@ -67,7 +69,7 @@ class Addresses {
   // Null if the address is not ours.
   [[nodiscard]] const LocalAddress* local(const wire::IpAddress& address) const {
     const uint16_t n = locals_.lookup({address, 0});
-    return n == EndpointMap::kNone || !present_[n] ? nullptr : &local_[n];
+    return n == EndpointMap::kNone || !local_[n].present ? nullptr : &local_[n];
   }
 
   [[nodiscard]] uint16_t broker(const wire::Endpoint& endpoint) const {
@@ -88,7 +90,6 @@ class Addresses {
   std::vector<config::ListenerId> listeners_;  // by vip
   EndpointMap locals_;                         // address with port 0
   std::vector<LocalAddress> local_;
-  std::vector<bool> present_;
   EndpointMap brokers_;
   std::vector<uint16_t> broker_of_;  // by backend
 };

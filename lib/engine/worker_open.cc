@@ -33,7 +33,7 @@ uint64_t Worker::key_hash(const Accepting& a, const config::PoolEntry& pool,
   if (pool.key == config::KeyPolicy::client_id) key = connect.client_id;
   if (pool.key == config::KeyPolicy::user_name) key = connect.user_name;
   if (!key.empty()) return maglev::hash_key(key, pool.hash_seed);
-  const base::Bytes address(a.client.address.octets());
+  const std::array<uint8_t, 16> address = a.client.address.octets();
   const bool by_address = pool.key == config::KeyPolicy::source_address ||
                           pool.fallback == config::FallbackKey::source_address;
   if (by_address) return maglev::hash_key(address, pool.hash_seed);

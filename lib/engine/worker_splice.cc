@@ -123,19 +123,19 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
 // guesses must not move it: neither those that carry nothing, nor any that lie further ahead than a
 // client would send into the dark.
 void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
-  if ((packet.tcp().flags() & (wire::kSyn | wire::kRst)) != 0) return;
+  const wire::TcpView tcp = packet.tcp();
+  if (tcp.has(wire::kSyn) || tcp.has(wire::kRst)) return;
   const base::Seq32 end = packet.segment_end();
-  const int32_t sent = packet.segment_length() == 0 ? 0 : end - f.next_seq;
-  if (sent > 0 && sent < kPlausible) {
+  const int32_t sent = end - f.next_seq;
+  if (sent > 0 && sent < kPlausible && packet.segment_length() > 0) {
     const uint32_t bytes = std::min<uint32_t>(static_cast<uint32_t>(sent), packet.payload_length);
     f.next_seq = end;
     f.count_to_broker(bytes);
     context_.objects->backends[f.backend].bytes_to_backend.add(bytes);
   }
-  if (!packet.tcp().has(wire::kAck)) return;
-  const int32_t acked = packet.tcp().ack() - f.last_ack;
-  if (acked > 0 && acked < kPlausible) {
-    f.last_ack = packet.tcp().ack();
+  const int32_t acked = tcp.ack() - f.last_ack;
+  if (acked > 0 && acked < kPlausible && tcp.has(wire::kAck)) {
+    f.last_ack = tcp.ack();
     f.count_to_client(static_cast<uint32_t>(acked));
   }
 }

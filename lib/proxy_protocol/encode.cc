@@ -27,8 +27,8 @@ void format(const wire::IpAddress& address, bool as_v4, char (&out)[INET6_ADDRST
 void write_addresses(const wire::Endpoint& source, const wire::Endpoint& destination, bool as_v4,
                      base::ByteWriter& writer) {
   for (const auto* endpoint : {&source, &destination}) {
-    const base::Bytes octets = endpoint->address.octets();
-    writer.bytes(as_v4 ? octets.subspan(12) : octets);
+    const std::array<uint8_t, 16> octets = endpoint->address.octets();
+    writer.bytes(base::Bytes(octets).last(as_v4 ? 4 : 16));
   }
   writer.be16(source.port);
   writer.be16(destination.port);

@@ -13,7 +13,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "lib/wire/checksum.hh"
 #include "lib/wire/packet.hh"
 
 namespace mqlb::splice {
@@ -45,9 +47,79 @@ struct Path {
                                          const wire::Endpoint& new_destination, uint32_t seq,
                                          uint32_t ack);
 
+// NOP, NOP, timestamps, 10: how nearly all segments carry timestamps (RFC 7323 appendix A).
+inline constexpr uint32_t kUsualTimestamps = 0x0101080a;
+inline constexpr uint8_t kUsualTimestampsHeader = wire::kTcpHeader + 12;
+inline constexpr uint8_t kTtl = 64;
+
+// Adds to a 32-bit field anywhere in the header and returns what the checksum sum grows by. In a
+// field at an odd offset the bytes of each word are swapped.
+inline uint64_t add_to_field(uint8_t* field, uint32_t delta, bool odd) {
+  const uint32_t from = base::load_be32(field);
+  const uint32_t to = from + delta;
+  base::store_be32(field, to);
+  const uint64_t difference = wire::field_difference(from, to);
+  return odd ? __builtin_bswap16(wire::fold(difference)) : difference;
+}
+
+// Where the other side's clock is behind the option's kind and length: TSval, or TSecr after it.
+[[nodiscard]] inline size_t timestamp_field(Direction direction) {
+  return direction == Direction::to_broker ? 4 : 0;
+}
+
+// Options in any order. nullopt: malformed; otherwise what the sum grows by.
+[[nodiscard]] std::optional<uint64_t> rewrite_options(base::MutableBytes options,
+                                                      const Translation& t, Direction direction);
+
+// A window that is not zero stays not zero: zero means "stop" (RFC 9293 section 3.8.6.1).
+[[nodiscard]] uint16_t shift_window(uint16_t window, int shift);
+
 // Rewrites one TCP segment in place. False, and the frame is spoilt, if its options are malformed.
-[[nodiscard]] bool rewrite_segment(wire::Packet& packet, const Translation& t, Direction direction,
-                                   const Path& path);
+// Inline: it is what a spliced packet costs.
+[[nodiscard]] inline bool rewrite_segment(wire::Packet& packet, const Translation& t,
+                                          Direction direction, const Path& path) {
+  constexpr uint64_t kMinusOne = 0xfffe;  // modulo 65535
+  wire::TcpView tcp = packet.tcp();
+  uint64_t sum = t.checksum;
+
+  const uint32_t seq = tcp.seq().raw() + t.seq;
+  if (seq < t.seq) sum += kMinusOne;
+  tcp.set_seq(base::Seq32(seq));
+  if (tcp.has(wire::kAck)) {
+    const uint32_t ack = tcp.ack().raw() + t.ack;
+    if (ack < t.ack) sum += kMinusOne;
+    tcp.set_ack(base::Seq32(ack));
+  } else {
+    sum += wire::field_difference(t.ack, 0);  // no acknowledgement to translate
+  }
+  if (packet.tcp_header_length == kUsualTimestampsHeader &&
+      base::load_be32(tcp.data() + wire::kTcpHeader) == kUsualTimestamps) {
+    uint8_t* const timestamps = tcp.data() + wire::kTcpHeader + 4;
+    sum += add_to_field(timestamps + timestamp_field(direction), t.timestamp, false);
+  } else if (packet.tcp_header_length > wire::kTcpHeader) {
+    const auto options = rewrite_options(tcp.options(), t, direction);
+    if (!options) return false;
+    sum += wire::fold(*options);
+  }
+  if (t.window_shift != 0 && !tcp.has(wire::kSyn)) {
+    const uint16_t window = shift_window(tcp.window(), t.window_shift);
+    sum += wire::field_difference(tcp.window(), window);
+    tcp.set_window(window);
+  }
+  tcp.set_source_port(path.source.port);
+  tcp.set_destination_port(path.destination.port);
+  tcp.set_checksum(wire::update_checksum(tcp.checksum(), sum));
+
+  wire::Ipv4View ip = packet.ipv4();
+  ip.set_source(path.source.address);
+  ip.set_destination(path.destination.address);
+  ip.set_ttl(kTtl);
+  ip.update_checksum();
+  wire::EthernetView ethernet = packet.ethernet();
+  ethernet.set_source(path.link_source);
+  ethernet.set_destination(path.link_destination);
+  return true;
+}
 
 // Replaces a field's value inside the TCP header and keeps the checksum right.
 void replace_ack(wire::TcpView tcp, base::Seq32 ack);

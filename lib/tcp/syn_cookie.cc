@@ -82,8 +82,8 @@ uint64_t SynCookies::mac(const wire::Endpoint& client, const wire::Endpoint& lis
   uint8_t input[16 + 16 + 2 + 2 + 4 + 4 + 4];
   base::ByteWriter w(input);
   const auto address = [&w](const wire::IpAddress& a) {
-    const base::Bytes octets(a.octets());
-    w.bytes(a.is_v4() ? octets.last(4) : octets);
+    const std::array<uint8_t, 16> octets = a.octets();
+    w.bytes(base::Bytes(octets).last(a.is_v4() ? 4 : 16));
   };
   address(client.address);
   address(listener.address);

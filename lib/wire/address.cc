@@ -68,8 +68,8 @@ bool Prefix::contains(const IpAddress& other) const {
   if (address.is_v4() != other.is_v4()) return false;
   const unsigned bits = length + (address.is_v4() ? 96U : 0U);
   const unsigned whole = bits / 8;
-  const auto& a = address.octets();
-  const auto& b = other.octets();
+  const auto a = address.octets();
+  const auto b = other.octets();
   if (std::memcmp(a.data(), b.data(), whole) != 0) return false;
   if (bits % 8 == 0) return true;
   const auto mask = static_cast<uint8_t>(0xff00U >> (bits % 8));

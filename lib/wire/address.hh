@@ -40,7 +40,9 @@ struct MacAddress {
     return mac;
   }
 
-  friend bool operator==(const MacAddress& a, const MacAddress& b) { return a.bits() == b.bits(); }
+  friend bool operator==(const MacAddress& a, const MacAddress& b) {
+    return std::memcmp(a.octets.data(), b.octets.data(), 6) == 0;
+  }
 };
 
 class IpAddress {
@@ -49,8 +51,7 @@ class IpAddress {
 
   // From 32 bits in host order: 198.18.0.1 is 0xc6120001.
   [[nodiscard]] static IpAddress v4(uint32_t host_order) {
-    const uint32_t bits = __builtin_bswap32(host_order);
-    return mapped(bits);
+    return mapped(__builtin_bswap32(host_order));
   }
   [[nodiscard]] static IpAddress load_v4(const uint8_t* p) {
     uint32_t bits;
@@ -59,57 +60,64 @@ class IpAddress {
   }
   [[nodiscard]] static IpAddress load_v6(const uint8_t* p) {
     IpAddress a;
-    std::memcpy(a.octets_.data(), p, a.octets_.size());
+    std::memcpy(&a.high_, p, 8);
+    std::memcpy(&a.low_, p + 8, 8);
     return a;
   }
   // Dotted quad or RFC 4291 text. A zone is refused.
   [[nodiscard]] static base::Result<IpAddress> parse(std::string_view text);
 
   [[nodiscard]] bool is_v4() const {
-    return word(0) == 0 && static_cast<uint32_t>(word(1)) == kMapped;
+    return high_ == 0 && static_cast<uint32_t>(low_) == kMapped;
   }
   [[nodiscard]] bool is_unspecified() const {  // 0.0.0.0 or ::
-    return word(0) == 0 && (word(1) == 0 || word(1) == kMapped);
+    return high_ == 0 && (low_ == 0 || low_ == kMapped);
   }
   [[nodiscard]] bool is_multicast_or_broadcast() const {
-    if (!is_v4()) return octets_[0] == 0xff;
+    if (!is_v4()) return (high_ & 0xff) == 0xff;
     return v4_bits() >= 0xe0000000U && (v4_bits() < 0xf0000000U || v4_bits() == 0xffffffffU);
   }
   // Host order; only for IPv4 addresses (others give their last 32 bits).
   [[nodiscard]] uint32_t v4_bits() const {
-    return __builtin_bswap32(static_cast<uint32_t>(word(1) >> 32));
+    return __builtin_bswap32(static_cast<uint32_t>(low_ >> 32));
   }
-  void store_v4(uint8_t* p) const { std::memcpy(p, octets_.data() + 12, 4); }
-  void store_v6(uint8_t* p) const { std::memcpy(p, octets_.data(), 16); }
-  [[nodiscard]] const std::array<uint8_t, 16>& octets() const { return octets_; }
+  void store_v4(uint8_t* p) const {
+    const auto bits = static_cast<uint32_t>(low_ >> 32);
+    std::memcpy(p, &bits, 4);
+  }
+  void store_v6(uint8_t* p) const {
+    std::memcpy(p, &high_, 8);
+    std::memcpy(p + 8, &low_, 8);
+  }
+  [[nodiscard]] std::array<uint8_t, 16> octets() const {
+    std::array<uint8_t, 16> out;
+    store_v6(out.data());
+    return out;
+  }
   // For tables of one process: not the same on every machine.
   [[nodiscard]] uint64_t hash() const {
-    return (word(0) * 0xd6e8feb86659fd93U + word(1)) * 0x9e3779b97f4a7c15U;
+    return (high_ * 0xd6e8feb86659fd93U + low_) * 0x9e3779b97f4a7c15U;
   }
 
-  friend bool operator==(const IpAddress& a, const IpAddress& b) {
-    return a.word(0) == b.word(0) && a.word(1) == b.word(1);
+  friend bool operator==(const IpAddress&, const IpAddress&) = default;
+  friend auto operator<=>(const IpAddress& a, const IpAddress& b) {
+    return a.octets() <=> b.octets();
   }
-  friend auto operator<=>(const IpAddress&, const IpAddress&) = default;
 
  private:
   static constexpr uint32_t kMapped = 0xffff0000;  // 0, 0, 0xff, 0xff in memory
 
   [[nodiscard]] static IpAddress mapped(uint32_t bits_in_memory_order) {
     IpAddress a;
-    const uint64_t low = uint64_t{bits_in_memory_order} << 32 | kMapped;
-    std::memcpy(a.octets_.data() + 8, &low, sizeof low);
+    a.low_ = uint64_t{bits_in_memory_order} << 32 | kMapped;
     return a;
   }
-  [[nodiscard]] uint64_t word(size_t i) const {
-    uint64_t w;
-    std::memcpy(&w, octets_.data() + 8 * i, sizeof w);
-    return w;
-  }
 
-  std::array<uint8_t, 16> octets_{};
+  // The octets as they lie in memory: words, so that an address stays in registers.
+  uint64_t high_ = 0;
+  uint64_t low_ = 0;
 };
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "IpAddress reads words of its octets");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "IpAddress keeps octets in words");
 
 // An address and a TCP port (host order).
 struct Endpoint {

@@ -71,14 +71,9 @@ std::optional<Drop> parse_ipv4(Packet& packet, size_t available, const ParseRule
   packet.frame_length = static_cast<uint16_t>(kEthernetHeader + total);
   packet.transport = packet.network + kIpv4Header;
   packet.transport_length = static_cast<uint16_t>(total - kIpv4Header);
-  switch (ip.protocol()) {
-    case kProtocolTcp:
-      return parse_tcp(packet, checksum);
-    case kProtocolIcmp:
-      return parse_icmp(packet);
-    default:
-      return Drop::unknown_protocol;
-  }
+  if (ip.protocol() == kProtocolTcp) return parse_tcp(packet, checksum);
+  if (ip.protocol() == kProtocolIcmp) return parse_icmp(packet);
+  return Drop::unknown_protocol;
 }
 
 }  // namespace
@@ -89,24 +84,21 @@ std::optional<Drop> parse_packet(base::MutableBytes frame, const ParseRules& rul
   out.frame = frame.data();
   out.network = frame.data() + kEthernetHeader;
   const EthernetView ethernet = out.ethernet();
-  const MacAddress destination = ethernet.destination();
-  if (destination != rules.mac && !destination.is_group()) return Drop::foreign_mac;
+  const bool own = ethernet.destination() == rules.mac;
+  if (!own && !ethernet.destination().is_group()) return Drop::foreign_mac;
   const size_t available = frame.size() - kEthernetHeader;
-  switch (ethernet.type()) {
-    case kEtherTypeIpv4:
-      // Unicast IP in a group frame is a flood or an attack (RFC 1122 section 3.3.6).
-      if (destination.is_group()) return Drop::foreign_mac;
-      return parse_ipv4(out, available, rules, checksum);
-    case kEtherTypeArp:
-      if (available < kArpPacket) return Drop::truncated_frame;
-      out.kind = PacketKind::arp;
-      out.frame_length = static_cast<uint16_t>(kEthernetHeader + kArpPacket);
-      return std::nullopt;
-    case kEtherTypeIpv6:
-      return Drop::ipv6_unsupported;
-    default:
-      return Drop::unknown_ethertype;
+  const uint16_t type = ethernet.type();
+  // Unicast IP in a group frame is a flood or an attack (RFC 1122 section 3.3.6).
+  if (type == kEtherTypeIpv4) {
+    return own ? parse_ipv4(out, available, rules, checksum) : Drop::foreign_mac;
   }
+  if (type == kEtherTypeArp) {
+    if (available < kArpPacket) return Drop::truncated_frame;
+    out.kind = PacketKind::arp;
+    out.frame_length = static_cast<uint16_t>(kEthernetHeader + kArpPacket);
+    return std::nullopt;
+  }
+  return type == kEtherTypeIpv6 ? Drop::ipv6_unsupported : Drop::unknown_ethertype;
 }
 
 uint16_t tcp_checksum_v4(const uint8_t* ip_addresses, base::Bytes segment) {

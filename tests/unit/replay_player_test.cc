@@ -26,13 +26,8 @@ constexpr Instant kStart{Duration(1'000'000)};
 class Talk {
  public:
   Talk() {
-    for (Side* side : {&recording.client, &recording.server}) {
-      side->syn.mss = 1460;
-      side->syn.window_scale = 7;
-      side->syn.sack_permitted = true;
-      side->syn.timestamps = wire::Timestamps{1000, 0};
-      side->has_syn = true;
-    }
+    offer_options(recording.client);
+    offer_options(recording.server);
     recording.client.endpoint = *wire::Endpoint::parse("198.18.0.20:4000");
     recording.server.endpoint = *wire::Endpoint::parse("198.18.0.10:1883");
     recording.client.iss = base::Seq32(0xffffff00);
@@ -63,6 +58,13 @@ class Talk {
   Recording recording;
 
  private:
+  static void offer_options(Side& side) {
+    side.syn.mss = 1460;
+    side.syn.window_scale = 7;
+    side.syn.sack_permitted = true;
+    side.syn.timestamps = wire::Timestamps{1000, 0};
+    side.has_syn = true;
+  }
   void add(Side& side, uint8_t flags, uint32_t offset, uint32_t length) {
     const Side& peer = &side == &recording.client ? recording.server : recording.client;
     Step step;
