@@ -2,6 +2,8 @@
 
 #include <rte_cycles.h>
 
+#include <algorithm>
+
 #include "lib/splice/translation.hh"
 #include "lib/wire/checksum.hh"
 
@@ -10,18 +12,12 @@ namespace {
 
 using flow::FlowIndex;
 
-constexpr uint8_t kTtl = 64;
-
 void rewrite(wire::Packet& packet, uint16_t checksum, const splice::Path& path) {
   wire::TcpView tcp = packet.tcp();
   tcp.set_source_port(path.source.port);
   tcp.set_destination_port(path.destination.port);
   tcp.set_checksum(wire::update_checksum(tcp.checksum(), checksum));
-  wire::Ipv4View ip = packet.ipv4();
-  ip.set_source(path.source.address);
-  ip.set_destination(path.destination.address);
-  ip.set_ttl(kTtl);
-  ip.update_checksum();
+  packet.ipv4().readdress(path.source.address, path.destination.address, splice::kTtl);
   wire::EthernetView ethernet = packet.ethernet();
   ethernet.set_source(path.link_source);
   ethernet.set_destination(path.link_destination);
@@ -61,100 +57,109 @@ bool Nat::add(const wire::Endpoint& client, const Flow& flow) {
   b.client_mac = kClientMac;
   b.vip = vip;
   b.checksum = splice::checksum_constant(flow.broker, flow.snat, rig_.listener(), client, 0, 0);
-  slots_[slot_of(snat->snat_id, broker, flow.snat.port)].flow = back;
+  slots_[slot_of(snat->snat_id, broker, flow.snat.port)] = {back, 0, flow::SnatPorts::kEnd, true, true};
   return true;
 }
 
+// The engine's steps: parse and seek all, then act on each while the next records are fetched.
 uint64_t Nat::run(std::span<const engine::Frame> frames) {
   const uint64_t begin = rte_rdtsc_precise();
-  std::array<wire::Packet, kBurst> packets;
-  std::array<engine::Frame, kBurst> good;
-  size_t count = 0;
   const engine::CoreContext& context = rig_.core().context();
+  size_t count = 0;
   for (const engine::Frame& frame : frames) {
+    engine::Arrival& arrival = arrivals_[count];
     const wire::ParseRules rules{context.shared.port_macs[frame.port],
                                  context.snapshot->ports[frame.port].mtu};
-    const auto packet = wire::parse_packet(frame.bytes(), rules, frame.checksum);
-    if (!packet || packet->kind != wire::PacketKind::tcp) {
+    if (wire::parse_packet(frame.bytes(), rules, frame.checksum, arrival.packet) ||
+        arrival.packet.kind != wire::PacketKind::tcp) {
       drop(frame);
       continue;
     }
-    packets[count] = *packet;
-    good[count++] = frame;
+    arrival.frame = &frame;
+    frame.port == kClients ? seek_broker(arrival) : seek_client(arrival);
+    ++count;
   }
   // A burst of a port goes one way.
-  if (count > 0 && good[0].port == kClients) {
-    to_brokers(std::span(packets).first(count), std::span(good).first(count));
+  if (count > 0 && arrivals_[0].frame->port == kClients) {
+    to_brokers(std::span(arrivals_).first(count));
   } else {
-    to_clients(std::span(packets).first(count), std::span(good).first(count));
+    to_clients(std::span(arrivals_).first(count));
   }
   output_.flush();
   return rte_rdtsc_precise() - begin;
 }
 
-void Nat::to_brokers(std::span<wire::Packet> packets, std::span<const engine::Frame> frames) {
+void Nat::seek_broker(engine::Arrival& arrival) {
+  const wire::Packet& packet = arrival.packet;
+  const wire::TcpView tcp = packet.tcp();
+  const uint16_t vip =
+      rig_.core().context().addresses.vip({packet.destination(), tcp.destination_port()});
+  arrival.search = flows_.begin({packet.source().v4_bits(), tcp.source_port(), vip});
+}
+
+void Nat::seek_client(engine::Arrival& arrival) {
+  const engine::Addresses& addresses = rig_.core().context().addresses;
+  const wire::Packet& packet = arrival.packet;
+  const uint16_t broker = addresses.broker({packet.source(), packet.tcp().source_port()});
+  const engine::LocalAddress* snat = addresses.local(packet.destination());
+  arrival.slot = nullptr;
+  if (broker == engine::EndpointMap::kNone || snat == nullptr || !snat->snat) return;
+  arrival.slot = &slots_[slot_of(snat->snat_id, broker, packet.tcp().destination_port())];
+  __builtin_prefetch(arrival.slot);
+}
+
+void Nat::to_brokers(std::span<engine::Arrival> arrivals) {
   const engine::CoreContext& context = rig_.core().context();
-  std::array<flow::ClientKey, kBurst> keys;
-  std::array<FlowIndex, kBurst> indices;
-  for (size_t i = 0; i < packets.size(); ++i) {
-    const wire::TcpView tcp = packets[i].tcp();
-    const uint16_t vip = context.addresses.vip({packets[i].destination(), tcp.destination_port()});
-    keys[i] = {packets[i].source().v4_bits(), tcp.source_port(), vip};
+  const size_t count = arrivals.size();
+  for (size_t i = 0; i < std::min(count, engine::kFetchAhead); ++i) {
+    flows_.fetch(arrivals[i].search);
   }
-  flows_.lookup_bulk(std::span(keys).first(packets.size()), indices);
-  for (size_t i = 0; i < packets.size(); ++i) {
-    if (indices[i] != flow::kNoFlow) __builtin_prefetch(&flows_[indices[i]], 1);
-  }
-  for (size_t i = 0; i < packets.size(); ++i) {
-    if (indices[i] == flow::kNoFlow) {
-      drop(frames[i]);
+  for (size_t i = 0; i < count; ++i) {
+    if (i + engine::kFetchAhead < count) flows_.fetch(arrivals[i + engine::kFetchAhead].search);
+    const FlowIndex index = flows_.finish(arrivals[i].search);
+    if (index == flow::kNoFlow) {
+      drop(*arrivals[i].frame);
       continue;
     }
-    flow::WorkerFlow& f = flows_[indices[i]];
+    flow::WorkerFlow& f = flows_[index];
     f.last_seen = context.now_seconds;
     const config::BackendEntry& backend = context.snapshot->backends[f.backend];
     wire::MacAddress next_hop;
     if (!context.shared.neighbours.lookup(backend.next_hop, next_hop)) {
-      drop(frames[i]);
+      drop(*arrivals[i].frame);
       continue;
     }
     const wire::Endpoint source{context.snapshot->snats[f.snat].address, f.snat_port};
-    rewrite(packets[i], f.checksum,
+    rewrite(arrivals[i].packet, f.checksum,
             {source, backend.endpoint, context.shared.port_macs[backend.port], next_hop});
     counters_[base::Event::packets_to_broker].add();
-    output_.transmit(backend.port, frames[i]);
+    output_.transmit(backend.port, *arrivals[i].frame);
   }
 }
 
-void Nat::to_clients(std::span<wire::Packet> packets, std::span<const engine::Frame> frames) {
+void Nat::to_clients(std::span<engine::Arrival> arrivals) {
   const engine::CoreContext& context = rig_.core().context();
-  std::array<const Slot*, kBurst> slots{};
-  for (size_t i = 0; i < packets.size(); ++i) {
-    const wire::TcpView tcp = packets[i].tcp();
-    const uint16_t broker = context.addresses.broker({packets[i].source(), tcp.source_port()});
-    const engine::LocalAddress* snat = context.addresses.local(packets[i].destination());
-    if (broker == engine::EndpointMap::kNone || snat == nullptr || !snat->snat) continue;
-    slots[i] = &slots_[slot_of(snat->snat_id, broker, tcp.destination_port())];
-    __builtin_prefetch(slots[i]);
-  }
-  for (size_t i = 0; i < packets.size(); ++i) {
-    if (slots[i] != nullptr && slots[i]->flow != flow::kNoFlow) {
-      __builtin_prefetch(&back_[slots[i]->flow], 1);
+  const size_t count = arrivals.size();
+  const auto fetch = [&](size_t i) {
+    if (arrivals[i].slot != nullptr && arrivals[i].slot->taken) {
+      __builtin_prefetch(&back_[arrivals[i].slot->flow], 1);
     }
-  }
-  for (size_t i = 0; i < packets.size(); ++i) {
-    if (slots[i] == nullptr || slots[i]->flow == flow::kNoFlow) {
-      drop(frames[i]);
+  };
+  for (size_t i = 0; i < std::min(count, engine::kFetchAhead); ++i) fetch(i);
+  for (size_t i = 0; i < count; ++i) {
+    if (i + engine::kFetchAhead < count) fetch(i + engine::kFetchAhead);
+    if (arrivals[i].slot == nullptr || !arrivals[i].slot->taken) {
+      drop(*arrivals[i].frame);
       continue;
     }
-    const flow::ProxyFlow& b = back_[slots[i]->flow];
-    rewrite(packets[i], b.checksum,
+    const flow::ProxyFlow& b = back_[arrivals[i].slot->flow];
+    rewrite(arrivals[i].packet, b.checksum,
             {context.addresses.vip_endpoint(b.vip),
              {b.client, b.client_port},
              context.shared.port_macs[b.client_side],
              b.client_mac});
     counters_[base::Event::packets_to_client].add();
-    output_.transmit(b.client_side, frames[i]);
+    output_.transmit(b.client_side, *arrivals[i].frame);
   }
 }
 

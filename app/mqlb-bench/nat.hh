@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "app/mqlb-bench/fleet.hh"
+#include "lib/engine/arrival.hh"
 #include "lib/flow/proxy_table.hh"
 #include "lib/flow/worker_table.hh"
 
@@ -29,8 +30,10 @@ class Nat {
   Nat(Rig& rig, flow::WorkerTable flows, flow::ProxyTable back)
       : rig_(rig), flows_(std::move(flows)), back_(std::move(back)), output_(rig.io(), counters_) {}
 
-  void to_brokers(std::span<wire::Packet> packets, std::span<const engine::Frame> frames);
-  void to_clients(std::span<wire::Packet> packets, std::span<const engine::Frame> frames);
+  void seek_broker(engine::Arrival& arrival);
+  void seek_client(engine::Arrival& arrival);
+  void to_brokers(std::span<engine::Arrival> arrivals);
+  void to_clients(std::span<engine::Arrival> arrivals);
   [[nodiscard]] size_t slot_of(config::SnatId snat, uint16_t broker, uint16_t port) const {
     return (size_t{snat} * rig_.snapshot().backends.size() + broker) << 16 | port;
   }
@@ -42,13 +45,9 @@ class Nat {
   Rig& rig_;
   flow::WorkerTable flows_;
   flow::ProxyTable back_;
-  // Where the way back is: by SNAT address, broker and port, in slots as large as flow::SnatPorts
-  // has.
-  struct Slot {
-    flow::FlowIndex flow = flow::kNoFlow;
-    std::array<uint32_t, 2> unused{};
-  };
-  std::vector<Slot> slots_;
+  // Where the way back is: by SNAT address, broker and port.
+  std::vector<flow::SnatPorts::Slot> slots_;
+  std::array<engine::Arrival, kBurst> arrivals_;
   base::CoreCounters counters_;
   engine::Output output_;
   uint64_t dropped_ = 0;

@@ -4,26 +4,30 @@
 
 namespace mqlb::engine {
 
-EndpointMap::EndpointMap() : buckets_(16, kNone), mask_(buckets_.size() - 1) {}
+EndpointMap::EndpointMap() : buckets_(kFewestBuckets, kNone), mask_(kFewestBuckets - 1) {}
 
 uint16_t EndpointMap::add(const wire::Endpoint& endpoint) {
   const uint16_t known = lookup(endpoint);
   if (known != kNone) return known;
   endpoints_.push_back(endpoint);
-  if (endpoints_.size() * 2 > buckets_.size()) {
+  const auto number = static_cast<uint16_t>(endpoints_.size() - 1);
+  bool collides = !insert(number);
+  while (collides && buckets_.size() < endpoints_.size() * kMostBucketsEach) {
     buckets_.assign(buckets_.size() * 2, kNone);
     mask_ = buckets_.size() - 1;
-    for (uint16_t n = 0; n + 1U < endpoints_.size(); ++n) insert(n);
+    collides = false;
+    for (uint16_t n = 0; n <= number; ++n) collides |= !insert(n);
   }
-  const auto number = static_cast<uint16_t>(endpoints_.size() - 1);
-  insert(number);
   return number;
 }
 
-void EndpointMap::insert(uint16_t number) {
+// False if the bucket that its hash names is another's.
+bool EndpointMap::insert(uint16_t number) {
   size_t i = hash(endpoints_[number]);
+  const bool own = buckets_[i & mask_] == kNone;
   while (buckets_[i & mask_] != kNone) ++i;
   buckets_[i & mask_] = number;
+  return own;
 }
 
 void Addresses::adopt(const config::Snapshot& snapshot) {

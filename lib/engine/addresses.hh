@@ -36,11 +36,16 @@ class EndpointMap {
     const uint64_t mixed = (endpoint.address.hash() ^ endpoint.port) * 0xd6e8feb86659fd93U;
     return static_cast<size_t>(mixed >> 40);
   }
-  void insert(uint16_t number);
+  bool insert(uint16_t number);
+
+  static constexpr size_t kFewestBuckets = 16;
+  static constexpr size_t kMostBucketsEach = 32;
 
   std::vector<wire::Endpoint> endpoints_;
-  std::vector<uint16_t> buckets_;  // a power of two, at most half full
-  size_t mask_;                    // their number less one
+  // A power of two of them, enough that (nearly) none is asked for another's endpoint: which it is
+  // differs from packet to packet, and a processor cannot guess.
+  std::vector<uint16_t> buckets_;
+  size_t mask_ = 0;  // their number less one
 };
 
 // What an address of ours is used for.

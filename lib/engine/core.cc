@@ -46,11 +46,12 @@ void Core::adopt(const config::Snapshot& snapshot) {
   if (proxy_) proxy_->adopt_snapshot();
 }
 
-// A burst in steps: parse all and see which role each is for, then let the roles act.
+// A burst in steps: parse all, see which role each is for and seek its flow, then let the roles
+// act.
 void Core::receive(std::span<const Frame> frames) {
   context_.counters[Event::frames_in].add(frames.size());
   while (!frames.empty()) {
-    const auto burst = frames.first(std::min(frames.size(), kBurst));
+    const auto burst = frames.first(std::min(frames.size(), kMaxBurst));
     for (size_t i = 0; i < burst.size(); ++i) {
       arrivals_[i].frame = &burst[i];
       sort(arrivals_[i]);
@@ -107,7 +108,9 @@ void Core::sort_tcp(Arrival& arrival) {
     if (owner != context_.index) {
       hand_over(owner, frame);
     } else {
-      to_worker_.add(arrival, vip);
+      arrival.vip = vip;
+      worker_->seek(arrival);
+      to_worker_.arrivals[to_worker_.count++] = &arrival;
     }
     return;
   }
@@ -131,7 +134,8 @@ void Core::sort_to_proxy(Arrival& arrival, config::SnatId snat) {
   if (owner != context_.index) {
     hand_over(owner, frame);
   } else {
-    to_proxy_.add(arrival, snat);
+    proxy_->seek(arrival, snat);
+    to_proxy_.arrivals[to_proxy_.count++] = &arrival;
   }
 }
 

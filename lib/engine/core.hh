@@ -83,15 +83,9 @@ class Core {
     MessageSink& others_;
   };
 
-  // Packets of a burst that one role takes together.
-  static constexpr size_t kBurst = 32;
   struct Batch {
     size_t count = 0;
-    std::array<Arrival*, kBurst> arrivals;
-    void add(Arrival& arrival, uint16_t address) {
-      arrival.address = address;
-      arrivals[count++] = &arrival;
-    }
+    std::array<Arrival*, kMaxBurst> arrivals;
   };
   // What of a port's configuration each frame asks for.
   struct PortRules {
@@ -129,7 +123,7 @@ class Core {
   std::unique_ptr<Worker> worker_;
   std::unique_ptr<Proxy> proxy_;
   std::array<PortRules, config::kMaxPorts> rules_;
-  std::array<Arrival, kBurst> arrivals_;
+  std::array<Arrival, kMaxBurst> arrivals_;
   Batch to_worker_;
   Batch to_proxy_;
   uint32_t offers_refreshed_ = 0;

@@ -26,12 +26,6 @@ struct Frame {
   [[nodiscard]] base::MutableBytes bytes() const { return {data, length}; }
 };
 
-// A frame that came in and the packet that was found in it.
-struct Arrival {
-  wire::Packet packet;
-  const Frame* frame = nullptr;
-  uint16_t address = 0;  // the listener endpoint's number (Addresses), or the SNAT id, it is for
-};
 
 // What a shell does for one core; called per burst, not per frame.
 class FrameIo {

@@ -15,6 +15,7 @@
 #include "lib/base/result.hh"
 #include "lib/base/slab.hh"
 #include "lib/base/timer_wheel.hh"
+#include "lib/engine/arrival.hh"
 #include "lib/engine/context.hh"
 #include "lib/flow/proxy_table.hh"
 #include "lib/flow/snat_ports.hh"
@@ -65,8 +66,9 @@ class Proxy {
                                                                    uint32_t max_flows,
                                                                    uint32_t max_connecting);
 
-  // TCP segments to our SNAT addresses. Takes the frames.
-  static constexpr size_t kMaxBurst = 32;
+  // Finds the SNAT port that a packet is for, well before process().
+  void seek(Arrival& arrival, config::SnatId snat) const;
+  // TCP segments to our SNAT addresses, each sought. Takes the frames.
   void process(std::span<Arrival* const> arrivals);
   // The flow that sends from a SNAT address and port to a broker, or null.
   [[nodiscard]] flow::ProxyFlow* lookup(config::SnatId snat, uint16_t port,
@@ -128,6 +130,12 @@ class Proxy {
   void give_back_port(flow::ProxyFlow& f, base::Seq32 last_seq);
 
   // proxy_splice.cc
+  void fetch(const Arrival& arrival) const {
+    if (arrival.slot != nullptr && arrival.slot->taken) {
+      __builtin_prefetch(&flows_[arrival.slot->flow], 1);
+    }
+  }
+  void act(Arrival& arrival);
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
   [[nodiscard]] bool sacks_known(const wire::Packet& packet, FlowIndex index);
   void make_ports(uint16_t broker, config::SnatId snat);

@@ -52,46 +52,48 @@ void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
                                                   context_.shared.random * (broker + 1U));
 }
 
-// A burst in steps: find ports, then records, then act on each packet.
+void Proxy::seek(Arrival& arrival, config::SnatId snat) const {
+  const wire::TcpView tcp = arrival.packet.tcp();
+  const uint16_t broker =
+      context_.addresses.broker({arrival.packet.source(), tcp.source_port()});
+  const flow::SnatPorts* table = broker == EndpointMap::kNone ? nullptr : ports(broker, snat);
+  arrival.slot = table == nullptr ? nullptr : table->slot_of(tcp.destination_port());
+  if (arrival.slot != nullptr) __builtin_prefetch(arrival.slot);
+}
+
+// While a packet is acted on, the records of those behind it are on their way.
 void Proxy::process(std::span<Arrival* const> arrivals) {
-  std::array<const flow::SnatPorts::Slot*, kMaxBurst> slots;
   const size_t count = arrivals.size();
+  for (size_t i = 0; i < std::min(count, kFetchAhead); ++i) fetch(*arrivals[i]);
   for (size_t i = 0; i < count; ++i) {
-    const wire::TcpView tcp = arrivals[i]->packet.tcp();
-    const uint16_t broker =
-        context_.addresses.broker({arrivals[i]->packet.source(), tcp.source_port()});
-    const flow::SnatPorts* table =
-        broker == EndpointMap::kNone ? nullptr : ports(broker, arrivals[i]->address);
-    slots[i] = table == nullptr ? nullptr : table->slot_of(tcp.destination_port());
-    if (slots[i] != nullptr) __builtin_prefetch(slots[i]);
+    if (i + kFetchAhead < count) fetch(*arrivals[i + kFetchAhead]);
+    act(*arrivals[i]);
   }
-  for (size_t i = 0; i < count; ++i) {
-    if (slots[i] != nullptr && slots[i]->taken) __builtin_prefetch(&flows_[slots[i]->flow], 1);
+}
+
+void Proxy::act(Arrival& arrival) {
+  wire::Packet& packet = arrival.packet;
+  const Frame& frame = *arrival.frame;
+  // Only now: an earlier packet of the burst may have ended the flow.
+  if (arrival.slot == nullptr || !arrival.slot->taken) {
+    reset_unknown(context_, packet, frame, Drop::unknown_flow, Event::rst_to_broker);
+    return;
   }
-  for (size_t i = 0; i < count; ++i) {
-    wire::Packet& packet = arrivals[i]->packet;
-    const Frame& frame = *arrivals[i]->frame;
-    // Only now: an earlier packet of the burst may have ended the flow.
-    if (slots[i] == nullptr || !slots[i]->taken) {
-      reset_unknown(context_, packet, frame, Drop::unknown_flow, Event::rst_to_broker);
-      continue;
-    }
-    const FlowIndex index = slots[i]->flow;
-    ProxyFlow& f = flows_[index];
-    switch (f.state) {
-      case ProxyState::spliced:
-        splice(packet, frame, index);
-        break;
-      case ProxyState::settling:
-        while_settling(packet, frame, opening(f));
-        break;
-      case ProxyState::syn_sent:
-        in_syn_sent(packet, frame, opening(f));
-        break;
-      case ProxyState::free:
-        context_.output.drop(frame, Drop::unknown_flow_quiet);
-        break;
-    }
+  const FlowIndex index = arrival.slot->flow;
+  ProxyFlow& f = flows_[index];
+  switch (f.state) {
+    case ProxyState::spliced:
+      splice(packet, frame, index);
+      break;
+    case ProxyState::settling:
+      while_settling(packet, frame, opening(f));
+      break;
+    case ProxyState::syn_sent:
+      in_syn_sent(packet, frame, opening(f));
+      break;
+    case ProxyState::free:
+      context_.output.drop(frame, Drop::unknown_flow_quiet);
+      break;
   }
 }
 

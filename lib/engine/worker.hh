@@ -12,6 +12,7 @@
 #include "lib/base/result.hh"
 #include "lib/base/slab.hh"
 #include "lib/base/timer_wheel.hh"
+#include "lib/engine/arrival.hh"
 #include "lib/engine/context.hh"
 #include "lib/flow/worker_table.hh"
 #include "lib/mqtt/connect.hh"
@@ -63,8 +64,13 @@ class Worker {
                                                                     uint32_t max_connecting);
   ~Worker();
 
-  // TCP segments from clients to listener endpoints. Takes the frames.
-  static constexpr size_t kMaxBurst = 32;
+  // Begins the search for a packet's flow, well before process().
+  void seek(Arrival& arrival) const {
+    const wire::Packet& packet = arrival.packet;
+    arrival.search =
+        flows_.begin({packet.source().v4_bits(), packet.tcp().source_port(), arrival.vip});
+  }
+  // TCP segments from clients to listener endpoints, each sought. Takes the frames.
   void process(std::span<Arrival* const> arrivals);
   void receive(const Opened& message);
   void receive(const OpenFailed& message);

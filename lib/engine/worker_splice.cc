@@ -36,24 +36,18 @@ Worker::~Worker() {
   }
 }
 
-// A burst in steps: find all flows and fetch their records, then act on each packet.
+// While a packet is acted on, the records of those behind it are on their way.
 void Worker::process(std::span<Arrival* const> arrivals) {
-  std::array<flow::ClientKey, kMaxBurst> keys;
-  std::array<FlowIndex, kMaxBurst> indices;
   const size_t count = arrivals.size();
+  for (size_t i = 0; i < std::min(count, kFetchAhead); ++i) flows_.fetch(arrivals[i]->search);
   for (size_t i = 0; i < count; ++i) {
-    const wire::Packet& packet = arrivals[i]->packet;
-    keys[i] = {packet.source().v4_bits(), packet.tcp().source_port(), arrivals[i]->address};
-  }
-  flows_.lookup_bulk(std::span(keys).first(count), indices);
-  const uint64_t changes = flows_.changes();
-  for (size_t i = 0; i < count; ++i) {
-    // An earlier packet of the burst may have added or ended this packet's flow.
-    const FlowIndex index = flows_.changes() == changes ? indices[i] : flows_.lookup(keys[i]);
+    if (i + kFetchAhead < count) flows_.fetch(arrivals[i + kFetchAhead]->search);
+    Arrival& arrival = *arrivals[i];
+    const FlowIndex index = flows_.finish(arrival.search);
     if (index == flow::kNoFlow) {
-      no_flow(arrivals[i]->packet, *arrivals[i]->frame, arrivals[i]->address);
+      no_flow(arrival.packet, *arrival.frame, arrival.vip);
     } else {
-      act(*arrivals[i], index);
+      act(arrival, index);
     }
   }
 }
@@ -62,7 +56,7 @@ void Worker::act(Arrival& arrival, FlowIndex index) {
   wire::Packet& packet = arrival.packet;
   const Frame& frame = *arrival.frame;
   WorkerFlow& f = flows_[index];
-  if (begins_anew(packet, frame, index, arrival.address)) return;
+  if (begins_anew(packet, frame, index, arrival.vip)) return;
   switch (f.state) {
     case WorkerState::spliced:
       splice(packet, frame, index);

@@ -2,8 +2,6 @@
 
 #include <rte_malloc.h>
 
-#include <array>
-
 namespace mqlb::flow {
 namespace {
 
@@ -30,23 +28,6 @@ base::Result<WorkerTable> WorkerTable::create(uint32_t capacity, uint64_t seed) 
   return table;
 }
 
-// In steps, each over all keys: fetch the buckets, find records that may be the ones and fetch
-// them, see whether they are.
-void WorkerTable::lookup_bulk(std::span<const ClientKey> keys, std::span<FlowIndex> out) const {
-  std::array<TagIndex::Place, kMaxBulk> places;
-  for (size_t i = 0; i < keys.size(); ++i) {
-    places[i] = place_of(keys[i]);
-    index_.prefetch(places[i]);
-  }
-  for (size_t i = 0; i < keys.size(); ++i) {
-    out[i] = index_.first(places[i]);
-    if (out[i] != kNoFlow) __builtin_prefetch(&records_[out[i]], 1);
-  }
-  for (size_t i = 0; i < keys.size(); ++i) {
-    if (out[i] == kNoFlow || records_[out[i]].key != keys[i]) out[i] = lookup(keys[i]);
-  }
-}
-
 FlowIndex WorkerTable::add(const ClientKey& key) {
   FlowIndex index = free_head_;
   if (index != kNoFlow) {
@@ -63,18 +44,17 @@ FlowIndex WorkerTable::add(const ClientKey& key) {
   rests_[index].generation = generation;
   index_.add(place_of(key), index);
   ++size_;
-  ++changes_;
   return index;
 }
 
 void WorkerTable::remove(FlowIndex index) {
   WorkerFlow& f = records_[index];
   index_.remove(place_of(f.key), index);
+  f.key = ClientKey{};  // no client's: a search that has begun does not find it
   f.state = WorkerState::free;
   f.proxy_flow = free_head_;
   free_head_ = index;
   --size_;
-  ++changes_;
 }
 
 }  // namespace mqlb::flow

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 
 #include "lib/base/result.hh"
 #include "lib/flow/record.hh"
@@ -23,10 +22,29 @@ class WorkerTable {
   [[nodiscard]] FlowIndex lookup(const ClientKey& key) const {
     return index_.lookup(place_of(key), [&](FlowIndex i) { return records_[i].key == key; });
   }
-  static constexpr size_t kMaxBulk = 32;
-  // out[i] is the index for keys[i], or kNoFlow. At most kMaxBulk keys. Their records are on the
-  // way to the cache.
-  void lookup_bulk(std::span<const ClientKey> keys, std::span<FlowIndex> out) const;
+  // The same in three steps, with other work between them while memory answers. The table may
+  // change meanwhile.
+  struct Search {
+    ClientKey key;
+    TagIndex::Place place;
+    FlowIndex candidate = kNoFlow;
+  };
+  // The bucket is on its way.
+  [[nodiscard]] Search begin(const ClientKey& key) const {
+    const Search search{key, place_of(key), kNoFlow};
+    index_.prefetch(search.place);
+    return search;
+  }
+  // The record is on its way.
+  void fetch(Search& search) const {
+    search.candidate = index_.first(search.place);
+    if (search.candidate != kNoFlow) __builtin_prefetch(&records_[search.candidate], 1);
+  }
+  // The flow's index, or kNoFlow.
+  [[nodiscard]] FlowIndex finish(const Search& search) const {
+    const FlowIndex index = search.candidate;
+    return index != kNoFlow && records_[index].key == search.key ? index : lookup(search.key);
+  }
   // A fresh record in state `free` with a new generation, or kNoFlow when the table is full. The
   // key must not be in the table.
   [[nodiscard]] FlowIndex add(const ClientKey& key);
@@ -37,8 +55,6 @@ class WorkerTable {
   // No index beyond it was ever in use.
   [[nodiscard]] uint32_t index_limit() const { return never_used_; }
   [[nodiscard]] uint32_t size() const { return size_; }
-  // Counts additions and removals: results of an earlier lookup hold while it stays the same.
-  [[nodiscard]] uint64_t changes() const { return changes_; }
 
  private:
   struct DpdkDeleter {
@@ -63,7 +79,6 @@ class WorkerTable {
   uint32_t size_ = 0;
   uint32_t never_used_ = 0;        // records from here on were never taken
   FlowIndex free_head_ = kNoFlow;  // linked through proxy_flow
-  uint64_t changes_ = 0;
 };
 
 }  // namespace mqlb::flow

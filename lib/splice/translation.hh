@@ -110,11 +110,7 @@ inline uint64_t add_to_field(uint8_t* field, uint32_t delta, bool odd) {
   tcp.set_destination_port(path.destination.port);
   tcp.set_checksum(wire::update_checksum(tcp.checksum(), sum));
 
-  wire::Ipv4View ip = packet.ipv4();
-  ip.set_source(path.source.address);
-  ip.set_destination(path.destination.address);
-  ip.set_ttl(kTtl);
-  ip.update_checksum();
+  packet.ipv4().readdress(path.source.address, path.destination.address, kTtl);
   wire::EthernetView ethernet = packet.ethernet();
   ethernet.set_source(path.link_source);
   ethernet.set_destination(path.link_destination);

@@ -67,6 +67,17 @@ class Ipv4View {
     set_checksum(0);
     set_checksum(static_cast<uint16_t>(~sum_ipv4_header(p_)));
   }
+  // New addresses, TTL and checksum. Sums what is not replaced before it writes: to read a word of
+  // which parts were just written would wait for those stores.
+  void readdress(const IpAddress& source, const IpAddress& destination, uint8_t ttl) {
+    const uint64_t sum = uint64_t{base::load_be32(p_)} + base::load_be32(p_ + 4) +
+                         (uint32_t{ttl} << 8 | protocol()) + source.v4_bits() +
+                         destination.v4_bits();
+    set_ttl(ttl);
+    set_checksum(checksum_of(sum));
+    set_source(source);
+    set_destination(destination);
+  }
 
  private:
   uint8_t* p_;
