@@ -33,8 +33,7 @@ class EndpointMap {
 
  private:
   static size_t hash(const wire::Endpoint& endpoint) {
-    const uint64_t mixed = (endpoint.address.hash() ^ endpoint.port) * 0xd6e8feb86659fd93U;
-    return static_cast<size_t>(mixed >> 40);
+    return static_cast<size_t>(endpoint.hash() >> 40);
   }
   bool insert(uint16_t number);
 

@@ -108,6 +108,17 @@ class MessageSink {
   virtual void to_control(const Frame& frame) = 0;
 };
 
+// What of a backend and of a port each spliced packet asks for.
+struct BackendSide {
+  wire::Endpoint endpoint;
+  config::NextHopId next_hop = 0;
+  config::PortId port = 0;
+};
+struct PortSide {
+  wire::MacAddress mac;
+  uint16_t longest = 0;  // bytes of a frame that may go out
+};
+
 struct CoreContext {
   CoreContext(CoreIndex core, Shared& common, FrameIo& io, MessageSink& message_sink)
       : index(core), shared(common), sink(message_sink), output(io, counters) {}
@@ -120,6 +131,8 @@ struct CoreContext {
   Output output;
   const config::Snapshot* snapshot = nullptr;
   Addresses addresses;
+  std::vector<BackendSide> backends;  // by id, from the snapshot
+  std::array<PortSide, config::kMaxPorts> ports{};
   base::Instant now{};
   uint32_t now_seconds = 0;
   TokenBucket rst_bucket;

@@ -39,7 +39,13 @@ void Core::adopt(const config::Snapshot& snapshot) {
   context_.addresses.adopt(snapshot);
   for (size_t i = 0; i < snapshot.ports.size(); ++i) {
     const config::PortEntry& port = snapshot.ports[i];
-    rules_[i] = {{context_.shared.port_macs[i], port.mtu}, port.role == config::PortRole::backend};
+    const wire::MacAddress mac = context_.shared.port_macs[i];
+    rules_[i] = {{mac, port.mtu}, port.role == config::PortRole::backend};
+    context_.ports[i] = {mac, static_cast<uint16_t>(wire::kEthernetHeader + port.mtu)};
+  }
+  context_.backends.clear();
+  for (const config::BackendEntry& backend : snapshot.backends) {
+    context_.backends.push_back({backend.endpoint, backend.next_hop, backend.port});
   }
   context_.rst_bucket.set_rate(snapshot.settings.rst_per_second);
   if (worker_) worker_->refresh_offers();

@@ -67,7 +67,14 @@ class Proxy {
                                                                    uint32_t max_connecting);
 
   // Finds the SNAT port that a packet is for, well before process().
-  void seek(Arrival& arrival, config::SnatId snat) const;
+  void seek(Arrival& arrival, config::SnatId snat) const {
+    const wire::TcpView tcp = arrival.packet.tcp();
+    const uint16_t broker =
+        context_.addresses.broker({arrival.packet.source(), tcp.source_port()});
+    const flow::SnatPorts* table = broker == EndpointMap::kNone ? nullptr : ports(broker, snat);
+    arrival.slot = table == nullptr ? nullptr : table->slot_of(tcp.destination_port());
+    if (arrival.slot != nullptr) __builtin_prefetch(arrival.slot);
+  }
   // TCP segments to our SNAT addresses, each sought. Takes the frames.
   void process(std::span<Arrival* const> arrivals);
   // The flow that sends from a SNAT address and port to a broker, or null.
@@ -135,8 +142,11 @@ class Proxy {
       __builtin_prefetch(&flows_[arrival.slot->flow], 1);
     }
   }
-  void act(Arrival& arrival);
+  [[nodiscard]] static bool is_usual(const wire::Packet& packet, const flow::ProxyFlow& f);
+  void act(wire::Packet& packet, const Frame& frame, FlowIndex index);
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
+  void pass_on(wire::Packet& packet, const Frame& frame, const flow::ProxyFlow& f,
+               bool strip_sack);
   [[nodiscard]] bool sacks_known(const wire::Packet& packet, FlowIndex index);
   void make_ports(uint16_t broker, config::SnatId snat);
   void watch_ends(const wire::Packet& packet, flow::ProxyFlow& f);

@@ -52,34 +52,36 @@ void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
                                                   context_.shared.random * (broker + 1U));
 }
 
-void Proxy::seek(Arrival& arrival, config::SnatId snat) const {
-  const wire::TcpView tcp = arrival.packet.tcp();
-  const uint16_t broker =
-      context_.addresses.broker({arrival.packet.source(), tcp.source_port()});
-  const flow::SnatPorts* table = broker == EndpointMap::kNone ? nullptr : ports(broker, snat);
-  arrival.slot = table == nullptr ? nullptr : table->slot_of(tcp.destination_port());
-  if (arrival.slot != nullptr) __builtin_prefetch(arrival.slot);
-}
-
 // While a packet is acted on, the records of those behind it are on their way.
 void Proxy::process(std::span<Arrival* const> arrivals) {
   const size_t count = arrivals.size();
   for (size_t i = 0; i < std::min(count, kFetchAhead); ++i) fetch(*arrivals[i]);
   for (size_t i = 0; i < count; ++i) {
     if (i + kFetchAhead < count) fetch(*arrivals[i + kFetchAhead]);
-    act(*arrivals[i]);
+    Arrival& arrival = *arrivals[i];
+    // Only now: an earlier packet of the burst may have ended the flow.
+    if (arrival.slot == nullptr || !arrival.slot->taken) {
+      reset_unknown(context_, arrival.packet, *arrival.frame, Drop::unknown_flow,
+                    Event::rst_to_broker);
+      continue;
+    }
+    const FlowIndex index = arrival.slot->flow;
+    if (is_usual(arrival.packet, flows_[index])) {
+      pass_on(arrival.packet, *arrival.frame, flows_[index], false);
+    } else {
+      act(arrival.packet, *arrival.frame, index);
+    }
   }
 }
 
-void Proxy::act(Arrival& arrival) {
-  wire::Packet& packet = arrival.packet;
-  const Frame& frame = *arrival.frame;
-  // Only now: an earlier packet of the burst may have ended the flow.
-  if (arrival.slot == nullptr || !arrival.slot->taken) {
-    reset_unknown(context_, packet, frame, Drop::unknown_flow, Event::rst_to_broker);
-    return;
-  }
-  const FlowIndex index = arrival.slot->flow;
+// True for most segments: one of a spliced flow, neither of which needs a watch.
+inline bool Proxy::is_usual(const wire::Packet& packet, const ProxyFlow& f) {
+  constexpr uint8_t kWatch = wire::kSyn | wire::kFin | wire::kRst;
+  return f.state == ProxyState::spliced && (f.flags & (flow::kGuard | flow::kPeerFin)) == 0 &&
+         (packet.tcp().flags() & kWatch) == 0;
+}
+
+void Proxy::act(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   ProxyFlow& f = flows_[index];
   switch (f.state) {
     case ProxyState::spliced:
@@ -110,18 +112,22 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   }
   const bool ends = (packet.tcp().flags() & (wire::kFin | wire::kRst)) != 0;
   if (ends || (f.flags & flow::kPeerFin) != 0) watch_ends(packet, f);
-  const config::Snapshot& snapshot = *context_.snapshot;
-  if (packet.frame_length > snapshot.ports[f.client_side].mtu + wire::kEthernetHeader) {
+  pass_on(packet, frame, f, (f.flags & flow::kGuard) != 0 && sacks_known(packet, index));
+}
+
+[[gnu::always_inline]] inline void Proxy::pass_on(wire::Packet& packet, const Frame& frame,
+                                                  const ProxyFlow& f, bool strip_sack) {
+  const PortSide& port = context_.ports[f.client_side];
+  if (packet.frame_length > port.longest) {
     context_.output.drop(frame, Drop::over_mtu);
     return;
   }
-  const splice::Translation translation{
-      f.seq_delta, f.ack_delta,    f.timestamp_delta,
-      f.checksum,  f.window_shift, (f.flags & flow::kGuard) != 0 && sacks_known(packet, index)};
+  const splice::Translation translation{f.seq_delta, f.ack_delta,    f.timestamp_delta,
+                                        f.checksum,  f.window_shift, strip_sack};
   const wire::Endpoint client{f.client, f.client_port};
-  if (!splice::rewrite_segment(packet, translation, splice::Direction::to_client,
-                               {context_.addresses.vip_endpoint(f.vip), client,
-                                context_.shared.port_macs[f.client_side], f.client_mac})) {
+  if (!splice::rewrite_segment(
+          packet, translation, splice::Direction::to_client,
+          {context_.addresses.vip_endpoint(f.vip), client, port.mac, f.client_mac})) {
     context_.output.drop(frame, Drop::bad_tcp_header);
     return;
   }

@@ -52,9 +52,9 @@ struct Accepting : base::TimerNode {
   base::Seq32 ack;     // what our segments acknowledge
 };
 
-// Distinguishes the link addresses that one client answers from.
-[[nodiscard]] inline uint16_t mac_hash(const wire::MacAddress& mac) {
-  return static_cast<uint16_t>(mac.bits() * 0x9e3779b97f4a7c15U >> 48);
+// Distinguishes the link addresses (MacAddress::bits()) that one client answers from.
+[[nodiscard]] inline uint16_t mac_hash(uint64_t mac) {
+  return static_cast<uint16_t>(mac * 0x9e3779b97f4a7c15U >> 48);
 }
 
 class Worker {
@@ -145,12 +145,14 @@ class Worker {
   void give_back(Accepting& a);
 
   // worker_splice.cc
+  [[nodiscard]] static bool is_usual(const wire::Packet& packet, const flow::WorkerFlow& f);
   void act(Arrival& arrival, FlowIndex index);
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
+  void pass_on(wire::Packet& packet, const Frame& frame, flow::WorkerFlow& f);
   void watch_ends(const wire::Packet& packet, flow::WorkerFlow& f);
   void count_progress(const wire::Packet& packet, flow::WorkerFlow& f);
   void raise_old_tsecr(const wire::Packet& packet, FlowIndex index);
-  void note_mac(const wire::Packet& packet, flow::WorkerFlow& f);
+  void follow_mac(const wire::Packet& packet, flow::WorkerFlow& f);
   void while_closing(wire::Packet& packet, const Frame& frame, FlowIndex index);
   void close_if_done(flow::WorkerFlow& f);
   void sweep();

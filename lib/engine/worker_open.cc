@@ -156,7 +156,7 @@ void Worker::receive(const Opened& message) {
   f->timestamp_delta = message.translation.timestamp;
   f->checksum = message.translation.checksum;
   f->window_shift = message.translation.window_shift;
-  f->client_mac_hash = mac_hash(a.client_mac);
+  f->client_mac_hash = mac_hash(a.client_mac.bits());
   f->last_seen = context_.now_seconds;
   if ((f->flags & flow::kReset) != 0) {
     end(message.to.flow, End::client_left, Reset::broker);

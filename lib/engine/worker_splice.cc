@@ -46,10 +46,20 @@ void Worker::process(std::span<Arrival* const> arrivals) {
     const FlowIndex index = flows_.finish(arrival.search);
     if (index == flow::kNoFlow) {
       no_flow(arrival.packet, *arrival.frame, arrival.vip);
+    } else if (is_usual(arrival.packet, flows_[index])) {
+      pass_on(arrival.packet, *arrival.frame, flows_[index]);
     } else {
       act(arrival, index);
     }
   }
+}
+
+// True for most segments: one that goes on with a spliced flow, neither of which needs a watch.
+inline bool Worker::is_usual(const wire::Packet& packet, const WorkerFlow& f) {
+  constexpr uint8_t kWatched = flow::kBrokerFin | flow::kOldTsecr;
+  constexpr uint8_t kWatch = wire::kSyn | wire::kFin | wire::kRst;
+  return f.state == WorkerState::spliced && (f.flags & kWatched) == 0 &&
+         (packet.tcp().flags() & kWatch) == 0 && is_near(packet.tcp().ack(), f.last_ack);
 }
 
 void Worker::act(Arrival& arrival, FlowIndex index) {
@@ -81,31 +91,33 @@ void Worker::act(Arrival& arrival, FlowIndex index) {
 
 void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   WorkerFlow& f = flows_[index];
-  f.last_seen = context_.now_seconds;
   const bool ends = (packet.tcp().flags() & (wire::kSyn | wire::kFin | wire::kRst)) != 0;
   if (ends || (f.flags & flow::kBrokerFin) != 0) watch_ends(packet, f);
-  count_progress(packet, f);
-  note_mac(packet, f);
   if ((f.flags & flow::kOldTsecr) != 0) raise_old_tsecr(packet, index);
+  pass_on(packet, frame, f);
+}
 
-  const config::Snapshot& snapshot = *context_.snapshot;
-  const config::BackendEntry& backend = snapshot.backends[f.backend];
+[[gnu::always_inline]] inline void Worker::pass_on(wire::Packet& packet, const Frame& frame, WorkerFlow& f) {
+  f.last_seen = context_.now_seconds;
+  count_progress(packet, f);
+  if (mac_hash(packet.ethernet().source_bits()) != f.client_mac_hash) follow_mac(packet, f);
+  const BackendSide& backend = context_.backends[f.backend];
+  const PortSide& port = context_.ports[backend.port];
   wire::MacAddress next_hop;
   if (!context_.shared.neighbours.lookup(backend.next_hop, next_hop)) {
     context_.output.drop(frame, Drop::neighbour_unresolved);
     return;
   }
-  if (packet.frame_length > snapshot.ports[backend.port].mtu + wire::kEthernetHeader) {
+  if (packet.frame_length > port.longest) {
     context_.output.drop(frame, Drop::over_mtu);
     return;
   }
   const splice::Translation translation{f.seq_delta,       f.ack_delta,
                                         f.timestamp_delta, f.checksum,
                                         f.window_shift,    (f.flags & flow::kStripSack) != 0};
-  const wire::Endpoint source{snapshot.snats[f.snat].address, f.snat_port};
-  if (!splice::rewrite_segment(
-          packet, translation, splice::Direction::to_broker,
-          {source, backend.endpoint, context_.shared.port_macs[backend.port], next_hop})) {
+  const wire::Endpoint source{context_.snapshot->snats[f.snat].address, f.snat_port};
+  if (!splice::rewrite_segment(packet, translation, splice::Direction::to_broker,
+                               {source, backend.endpoint, port.mac, next_hop})) {
     context_.output.drop(frame, Drop::bad_tcp_header);
     return;
   }
@@ -116,7 +128,7 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
 // How far the client has sent and acknowledged; repetitions count once. Segments of somebody who
 // guesses must not move it: neither those that carry nothing, nor any that lie further ahead than a
 // client would send into the dark.
-void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
+[[gnu::always_inline]] inline void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
   const wire::TcpView tcp = packet.tcp();
   if (tcp.has(wire::kSyn) || tcp.has(wire::kRst)) return;
   const base::Seq32 end = packet.segment_end();
@@ -178,10 +190,8 @@ void Worker::close_if_done(WorkerFlow& f) {
 }
 
 // A client that answers from another link address (a router's failover) is followed.
-void Worker::note_mac(const wire::Packet& packet, WorkerFlow& f) {
+void Worker::follow_mac(const wire::Packet& packet, WorkerFlow& f) {
   const wire::MacAddress mac = packet.ethernet().source();
-  const uint16_t hash = mac_hash(mac);
-  if (hash == f.client_mac_hash) return;
   // Not on the word of a segment that only knows the addresses.
   const int32_t ahead = packet.tcp().seq() - f.next_seq;
   const int32_t acked = packet.tcp().ack() - f.last_ack;
@@ -190,7 +200,7 @@ void Worker::note_mac(const wire::Packet& packet, WorkerFlow& f) {
     context_.counters[Event::messages_lost].add();
     return;
   }
-  f.client_mac_hash = hash;
+  f.client_mac_hash = mac_hash(mac.bits());
   context_.counters[Event::client_moved].add();
 }
 

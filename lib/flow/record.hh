@@ -6,6 +6,7 @@
 // gone is recognised.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "lib/base/seq32.hh"
@@ -27,9 +28,7 @@ struct ClientKey {
   uint16_t port = 0;
   uint16_t vip = 0;  // which listener address and port (engine::Addresses)
 
-  [[nodiscard]] uint64_t bits() const {
-    return uint64_t{address} << 32 | uint64_t{port} << 16 | vip;
-  }
+  [[nodiscard]] uint64_t bits() const { return std::bit_cast<uint64_t>(*this); }
   friend bool operator==(const ClientKey& a, const ClientKey& b) { return a.bits() == b.bits(); }
 };
 static_assert(sizeof(ClientKey) == 8);

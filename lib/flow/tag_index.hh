@@ -11,9 +11,12 @@
 // would grow long.
 #pragma once
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <bit>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 
 #include "lib/flow/record.hh"
@@ -43,16 +46,16 @@ class TagIndex {
   // The first record of the home bucket that may have the key: nearly always the one, if there is.
   [[nodiscard]] FlowIndex first(const Place& place) const {
     const Bucket& bucket = buckets_[place.bucket];
-    const Matches matches = bucket.match(place.tag);
-    return matches.any() ? bucket.entries[matches.next()] : kNoFlow;
+    const uint32_t matches = bucket.match(place.tag);
+    return matches != 0 ? bucket.entries[std::countr_zero(matches)] : kNoFlow;
   }
   // The record for which has_key(its number) is true, or kNoFlow.
   template <typename HasKey>
   [[nodiscard]] FlowIndex lookup(const Place& place, const HasKey& has_key) const {
     for (uint32_t at = place.bucket;; at = behind(at)) {
       const Bucket& bucket = buckets_[at];
-      for (Matches m = bucket.match(place.tag); m.any(); m.drop()) {
-        const FlowIndex index = bucket.entries[m.next()];
+      for (uint32_t m = bucket.match(place.tag); m != 0; m &= m - 1) {
+        const FlowIndex index = bucket.entries[std::countr_zero(m)];
         if (has_key(index)) return index;
       }
       if (bucket.passed == 0) return kNoFlow;
@@ -68,42 +71,22 @@ class TagIndex {
   static constexpr uint8_t kFree = 0;
   static constexpr uint8_t kOther = 1;  // the tag of keys whose hash would say kFree
 
-  // Bit 7 of each byte of the word that is zero. Exact: a tag that only looks equal might be that
-  // of an entry that was freed.
-  static uint64_t zero_bytes(uint64_t word) {
-    constexpr uint64_t kLowBits = 0x7f7f7f7f7f7f7f7fU;
-    return ~(((word & kLowBits) + kLowBits) | word | kLowBits);
-  }
-
-  // Entries of a bucket whose tags are equal to one.
-  class Matches {
-   public:
-    Matches(uint64_t low, uint64_t high) : low_(low), high_(high) {}
-    [[nodiscard]] bool any() const { return (low_ | high_) != 0; }
-    [[nodiscard]] size_t next() const {
-      const int bit = low_ != 0 ? std::countr_zero(low_) : 64 + std::countr_zero(high_);
-      return static_cast<size_t>(bit) / 8;
-    }
-    void drop() { (low_ != 0 ? low_ : high_) &= (low_ != 0 ? low_ : high_) - 1; }
-
-   private:
-    uint64_t low_;   // bit 7 of byte i: entry i
-    uint64_t high_;  // bit 7 of byte i: entry 8 + i
-  };
-
   struct alignas(64) Bucket {
     uint8_t tags[kEntries];
     uint32_t passed;  // keys that lie in later buckets because this one was full
     FlowIndex entries[kEntries];
 
-    [[nodiscard]] Matches match(uint8_t tag) const {
-      constexpr uint64_t kOnes = 0x0101010101010101U;
-      uint64_t low;
-      uint32_t high;
-      std::memcpy(&low, tags, sizeof low);
-      std::memcpy(&high, tags + sizeof low, sizeof high);
-      // Never equal in the upper half.
-      return {zero_bytes(low ^ kOnes * tag), zero_bytes(high ^ kOnes * tag)};
+    // Bit i: entry i has the tag.
+    [[nodiscard]] uint32_t match(uint8_t tag) const {
+#ifdef __SSE2__
+      const __m128i line = _mm_load_si128(reinterpret_cast<const __m128i*>(tags));
+      const __m128i equal = _mm_cmpeq_epi8(line, _mm_set1_epi8(static_cast<char>(tag)));
+      return static_cast<uint32_t>(_mm_movemask_epi8(equal)) & ((1U << kEntries) - 1);
+#else
+      uint32_t matches = 0;
+      for (size_t i = 0; i < kEntries; ++i) matches |= (tags[i] == tag ? 1U : 0U) << i;
+      return matches;
+#endif
     }
   };
   static_assert(sizeof(Bucket) == 64);

@@ -78,16 +78,19 @@ inline uint64_t add_to_field(uint8_t* field, uint32_t delta, bool odd) {
 // Inline: it is what a spliced packet costs.
 [[nodiscard]] inline bool rewrite_segment(wire::Packet& packet, const Translation& t,
                                           Direction direction, const Path& path) {
-  constexpr uint64_t kMinusOne = 0xfffe;  // modulo 65535
+  // Modulo 65535, and not by a branch: whether a sum wraps differs from flow to flow.
+  const auto minus_one_if = [](bool wrapped) {
+    return (uint64_t{0} - static_cast<uint64_t>(wrapped)) & 0xfffe;
+  };
   wire::TcpView tcp = packet.tcp();
   uint64_t sum = t.checksum;
 
   const uint32_t seq = tcp.seq().raw() + t.seq;
-  if (seq < t.seq) sum += kMinusOne;
+  sum += minus_one_if(seq < t.seq);
   tcp.set_seq(base::Seq32(seq));
   if (tcp.has(wire::kAck)) {
     const uint32_t ack = tcp.ack().raw() + t.ack;
-    if (ack < t.ack) sum += kMinusOne;
+    sum += minus_one_if(ack < t.ack);
     tcp.set_ack(base::Seq32(ack));
   } else {
     sum += wire::field_difference(t.ack, 0);  // no acknowledgement to translate
@@ -97,7 +100,8 @@ inline uint64_t add_to_field(uint8_t* field, uint32_t delta, bool odd) {
     uint8_t* const timestamps = tcp.data() + wire::kTcpHeader + 4;
     sum += add_to_field(timestamps + timestamp_field(direction), t.timestamp, false);
   } else if (packet.tcp_header_length > wire::kTcpHeader) {
-    const auto options = rewrite_options(tcp.options(), t, direction);
+    const Translation copy = t;  // so that t itself stays in registers
+    const auto options = rewrite_options(tcp.options(), copy, direction);
     if (!options) return false;
     sum += wire::fold(*options);
   }

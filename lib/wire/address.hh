@@ -95,8 +95,8 @@ class IpAddress {
     return out;
   }
   // For tables of one process: not the same on every machine.
-  [[nodiscard]] uint64_t hash() const {
-    return (high_ * 0xd6e8feb86659fd93U + low_) * 0x9e3779b97f4a7c15U;
+  [[nodiscard]] uint64_t hash(uint16_t with = 0) const {
+    return (high_ * 0xd6e8feb86659fd93U + low_ + with) * 0x9e3779b97f4a7c15U;
   }
 
   friend bool operator==(const IpAddress&, const IpAddress&) = default;
@@ -126,6 +126,9 @@ struct Endpoint {
 
   // "198.18.0.1:1883" or "[2001:db8::1]:1883"; port 0 is refused.
   [[nodiscard]] static base::Result<Endpoint> parse(std::string_view text);
+
+  // As IpAddress::hash(); its upper bits are the better ones.
+  [[nodiscard]] uint64_t hash() const { return address.hash(port); }
 
   friend auto operator<=>(const Endpoint&, const Endpoint&) = default;
 };

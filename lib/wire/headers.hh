@@ -35,11 +35,20 @@ class EthernetView {
   [[nodiscard]] MacAddress destination() const { return MacAddress::load(p_); }
   [[nodiscard]] MacAddress source() const { return MacAddress::load(p_ + 6); }
   [[nodiscard]] uint16_t type() const { return base::load_be16(p_ + 12); }
+  // MacAddress::bits() of them, in one load each.
+  [[nodiscard]] uint64_t destination_bits() const { return load_word(p_) & kMacBits; }
+  [[nodiscard]] uint64_t source_bits() const { return load_word(p_ + 6) & kMacBits; }
   void set_destination(const MacAddress& mac) { mac.store(p_); }
   void set_source(const MacAddress& mac) { mac.store(p_ + 6); }
   void set_type(uint16_t type) { base::store_be16(p_ + 12, type); }
 
  private:
+  static constexpr uint64_t kMacBits = 0xffffffffffff;
+  [[nodiscard]] static uint64_t load_word(const uint8_t* p) {
+    uint64_t word;
+    std::memcpy(&word, p, sizeof word);
+    return word;
+  }
   uint8_t* p_;
 };
 

@@ -84,7 +84,7 @@ std::optional<Drop> parse_packet(base::MutableBytes frame, const ParseRules& rul
   out.frame = frame.data();
   out.network = frame.data() + kEthernetHeader;
   const EthernetView ethernet = out.ethernet();
-  const bool own = ethernet.destination() == rules.mac;
+  const bool own = ethernet.destination_bits() == rules.mac.bits();
   if (!own && !ethernet.destination().is_group()) return Drop::foreign_mac;
   const size_t available = frame.size() - kEthernetHeader;
   const uint16_t type = ethernet.type();
