@@ -4,7 +4,7 @@
 
 namespace mqlb::engine {
 
-EndpointMap::EndpointMap() : buckets_(kFewestBuckets, kNone), mask_(kFewestBuckets - 1) {}
+EndpointMap::EndpointMap() : buckets_(kFewestBuckets, kNone), shift_(kFirstShift) {}
 
 uint16_t EndpointMap::add(const wire::Endpoint& endpoint) {
   const uint16_t known = lookup(endpoint);
@@ -14,7 +14,7 @@ uint16_t EndpointMap::add(const wire::Endpoint& endpoint) {
   bool collides = !insert(number);
   while (collides && buckets_.size() < endpoints_.size() * kMostBucketsEach) {
     buckets_.assign(buckets_.size() * 2, kNone);
-    mask_ = buckets_.size() - 1;
+    --shift_;
     collides = false;
     for (uint16_t n = 0; n <= number; ++n) collides |= !insert(n);
   }
@@ -23,10 +23,10 @@ uint16_t EndpointMap::add(const wire::Endpoint& endpoint) {
 
 // False if the bucket that its hash names is another's.
 bool EndpointMap::insert(uint16_t number) {
-  size_t i = hash(endpoints_[number]);
-  const bool own = buckets_[i & mask_] == kNone;
-  while (buckets_[i & mask_] != kNone) ++i;
-  buckets_[i & mask_] = number;
+  size_t i = home(endpoints_[number]);
+  const bool own = buckets_[i] == kNone;
+  while (buckets_[i] != kNone) i = (i + 1) & (buckets_.size() - 1);
+  buckets_[i] = number;
   return own;
 }
 

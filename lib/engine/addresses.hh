@@ -19,8 +19,8 @@ class EndpointMap {
   EndpointMap();
 
   [[nodiscard]] uint16_t lookup(const wire::Endpoint& endpoint) const {
-    for (size_t i = hash(endpoint);; ++i) {
-      const uint16_t n = buckets_[i & mask_];
+    for (size_t i = home(endpoint);; i = (i + 1) & (buckets_.size() - 1)) {
+      const uint16_t n = buckets_[i];
       if (n == kNone || endpoints_[n] == endpoint) return n;
     }
   }
@@ -32,19 +32,20 @@ class EndpointMap {
   [[nodiscard]] size_t size() const { return endpoints_.size(); }
 
  private:
-  static size_t hash(const wire::Endpoint& endpoint) {
-    return static_cast<size_t>(endpoint.hash() >> 40);
+  [[nodiscard]] size_t home(const wire::Endpoint& endpoint) const {
+    return static_cast<size_t>(endpoint.hash() >> shift_);
   }
   bool insert(uint16_t number);
 
   static constexpr size_t kFewestBuckets = 16;
+  static constexpr int kFirstShift = 60;
   static constexpr size_t kMostBucketsEach = 32;
 
   std::vector<wire::Endpoint> endpoints_;
   // A power of two of them, enough that (nearly) none is asked for another's endpoint: which it is
   // differs from packet to packet, and a processor cannot guess.
   std::vector<uint16_t> buckets_;
-  size_t mask_ = 0;  // their number less one
+  int shift_;  // 64 less the logarithm of their number
 };
 
 // What an address of ours is used for.

@@ -47,6 +47,11 @@ void Core::adopt(const config::Snapshot& snapshot) {
   for (const config::BackendEntry& backend : snapshot.backends) {
     context_.backends.push_back({backend.endpoint, backend.next_hop, backend.port});
   }
+  const auto is_sole = [&](const std::vector<CoreIndex>& cores) {
+    return cores.size() == 1 && cores[0] == context_.index;
+  };
+  sole_worker_ = is_sole(context_.shared.workers);
+  sole_proxy_ = is_sole(context_.shared.proxies);
   context_.rst_bucket.set_rate(snapshot.settings.rst_per_second);
   if (worker_) worker_->refresh_offers();
   if (proxy_) proxy_->adopt_snapshot();
@@ -67,82 +72,94 @@ void Core::receive(std::span<const Frame> frames) {
   }
 }
 
-void Core::sort(Arrival& arrival) {
+[[gnu::always_inline]] inline void Core::sort(Arrival& arrival) {
   const Frame& frame = *arrival.frame;
   const auto reason =
       wire::parse_packet(frame.bytes(), rules_[frame.port].parse, frame.checksum, arrival.packet);
   if (reason) {
     context_.output.drop(frame, *reason);
-    return;
-  }
-  switch (arrival.packet.kind) {
-    case wire::PacketKind::tcp:
-      sort_tcp(arrival);
-      break;
-    case wire::PacketKind::arp:
-      answer_arp(arrival.packet, frame);
-      break;
-    case wire::PacketKind::icmp:
-      on_icmp(arrival.packet, frame);
-      break;
+  } else if (arrival.packet.kind == wire::PacketKind::tcp) {
+    sort_tcp(arrival);
+  } else if (arrival.packet.kind == wire::PacketKind::arp) {
+    answer_arp(arrival.packet, frame);
+  } else {
+    on_icmp(arrival.packet, frame);
   }
 }
 
-void Core::sort_tcp(Arrival& arrival) {
-  wire::Packet& packet = arrival.packet;
-  const Frame& frame = *arrival.frame;
+[[gnu::always_inline]] inline void Core::sort_tcp(Arrival& arrival) {
+  const wire::Packet& packet = arrival.packet;
   const wire::TcpView tcp = packet.tcp();
   const Addresses& addresses = context_.addresses;
   if (tcp.has(wire::kSyn) && addresses.local(packet.source()) != nullptr) {
-    context_.output.drop(frame, Drop::bad_source_address);  // our own: a loop or a forgery
+    // Our own: a loop or a forgery.
+    context_.output.drop(*arrival.frame, Drop::bad_source_address);
     return;
   }
-  if (rules_[frame.port].brokers_only) {
+  const LocalAddress* snat = nullptr;
+  if (rules_[arrival.frame->port].brokers_only) {
     const LocalAddress* local = addresses.local(packet.destination());
-    if (local != nullptr && local->snat && !local->listener) {
-      sort_to_proxy(arrival, local->snat_id);
+    if (local != nullptr && local->snat && !local->listener) snat = local;
+  }
+  if (snat == nullptr) {
+    const uint16_t vip = addresses.vip({packet.destination(), tcp.destination_port()});
+    if (vip != EndpointMap::kNone) {
+      sort_to_worker(arrival, vip);
+      return;
+    }
+    snat = addresses.local(packet.destination());
+    if (snat == nullptr || !snat->snat) {
+      refuse_address(arrival, snat != nullptr);
       return;
     }
   }
-  const uint16_t vip = addresses.vip({packet.destination(), tcp.destination_port()});
-  if (vip != EndpointMap::kNone) {
-    if (context_.shared.workers.empty()) {
-      context_.output.drop(frame, Drop::no_owner);
-      return;
-    }
-    const CoreIndex owner = worker_for({packet.source(), tcp.source_port()});
-    if (owner != context_.index) {
-      hand_over(owner, frame);
-    } else {
-      arrival.vip = vip;
-      worker_->seek(arrival);
-      to_worker_.arrivals[to_worker_.count++] = &arrival;
-    }
-    return;
-  }
-  const LocalAddress* local = addresses.local(packet.destination());
-  if (local == nullptr) {
-    context_.output.drop(frame, Drop::foreign_address);
-  } else if (!local->snat) {
-    reset_unknown(context_, packet, frame, Drop::no_listener, Event::rst_to_client);
+  sort_to_proxy(arrival, snat->snat_id);
+}
+
+void Core::refuse_address(Arrival& arrival, bool ours) {
+  if (ours) {
+    reset_unknown(context_, arrival.packet, *arrival.frame, Drop::no_listener,
+                  Event::rst_to_client);
   } else {
-    sort_to_proxy(arrival, local->snat_id);
+    context_.output.drop(*arrival.frame, Drop::foreign_address);
   }
 }
 
-void Core::sort_to_proxy(Arrival& arrival, config::SnatId snat) {
-  const Frame& frame = *arrival.frame;
+[[gnu::always_inline]] inline void Core::sort_to_worker(Arrival& arrival, uint16_t vip) {
+  if (!sole_worker_ && !is_own_client(arrival)) return;
+  arrival.vip = vip;
+  worker_->seek(arrival);
+  to_worker_.arrivals[to_worker_.count++] = &arrival;
+}
+
+[[gnu::always_inline]] inline void Core::sort_to_proxy(Arrival& arrival, config::SnatId snat) {
+  if (!sole_proxy_ && !is_own_port(arrival)) return;
+  proxy_->seek(arrival, snat);
+  to_proxy_.arrivals[to_proxy_.count++] = &arrival;
+}
+
+// False, and the frame is passed on or dropped, if another core has the client's flows.
+bool Core::is_own_client(const Arrival& arrival) {
+  if (context_.shared.workers.empty()) {
+    context_.output.drop(*arrival.frame, Drop::no_owner);
+    return false;
+  }
+  const wire::Packet& packet = arrival.packet;
+  return is_own(worker_for({packet.source(), packet.tcp().source_port()}), *arrival.frame);
+}
+
+bool Core::is_own_port(const Arrival& arrival) {
   if (context_.shared.proxies.empty()) {
-    context_.output.drop(frame, Drop::no_owner);
-    return;
+    context_.output.drop(*arrival.frame, Drop::no_owner);
+    return false;
   }
-  const CoreIndex owner = proxy_for(arrival.packet.tcp().destination_port());
-  if (owner != context_.index) {
-    hand_over(owner, frame);
-  } else {
-    proxy_->seek(arrival, snat);
-    to_proxy_.arrivals[to_proxy_.count++] = &arrival;
-  }
+  return is_own(proxy_for(arrival.packet.tcp().destination_port()), *arrival.frame);
+}
+
+bool Core::is_own(CoreIndex owner, const Frame& frame) {
+  if (owner == context_.index) return true;
+  hand_over(owner, frame);
+  return false;
 }
 
 void Core::run_batches() {

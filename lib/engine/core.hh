@@ -98,7 +98,12 @@ class Core {
 
   void sort(Arrival& arrival);
   void sort_tcp(Arrival& arrival);
+  void sort_to_worker(Arrival& arrival, uint16_t vip);
   void sort_to_proxy(Arrival& arrival, config::SnatId snat);
+  void refuse_address(Arrival& arrival, bool ours);
+  [[nodiscard]] bool is_own_client(const Arrival& arrival);
+  [[nodiscard]] bool is_own_port(const Arrival& arrival);
+  [[nodiscard]] bool is_own(CoreIndex owner, const Frame& frame);
   void run_batches();
   void deliver_local();
   void deliver(const Message& message);
@@ -126,6 +131,8 @@ class Core {
   std::array<Arrival, kMaxBurst> arrivals_;
   Batch to_worker_;
   Batch to_proxy_;
+  bool sole_worker_ = false;  // no other core has the role
+  bool sole_proxy_ = false;
   uint32_t offers_refreshed_ = 0;
 };
 

@@ -9,7 +9,8 @@ SnatPorts::SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t m
   base_ = first + to_residue;
   if (base_ > last) return;
   slots_.resize((last - base_) / modulus + 1);
-  const auto count = static_cast<uint32_t>(slots_.size());
+  count_ = slots_.size();
+  const auto count = static_cast<uint32_t>(count_);
   for (uint32_t i = 0; i < count; ++i)
     push_back(static_cast<SlotIndex>((start % count + i) % count));
 }

@@ -41,7 +41,7 @@ class SnatPorts {
   // Null for a port that is not among ours. Any port number may be asked.
   [[nodiscard]] const Slot* slot_of(uint16_t port) const {
     const size_t i = index_of(port);
-    return i < slots_.size() ? &slots_[i] : nullptr;
+    return i < count_ ? &slots_[i] : nullptr;
   }
   // kNoFlow if the port is not taken.
   [[nodiscard]] FlowIndex lookup(uint16_t port) const {
@@ -61,7 +61,7 @@ class SnatPorts {
   [[nodiscard]] size_t index_of(uint16_t port) const {
     const unsigned distance = static_cast<unsigned>(port) - base_;
     if (modulus_ == 1) return distance;
-    return distance % modulus_ == 0 ? distance / modulus_ : slots_.size();
+    return distance % modulus_ == 0 ? distance / modulus_ : count_;
   }
   void push_back(SlotIndex slot);
 
@@ -70,6 +70,7 @@ class SnatPorts {
   uint32_t in_use_ = 0;
   SlotIndex head_ = kEnd;
   SlotIndex tail_ = kEnd;
+  size_t count_ = 0;  // of slots: a vector would have to divide
   std::vector<Slot> slots_;
 };
 

@@ -94,7 +94,7 @@ class IpAddress {
     store_v6(out.data());
     return out;
   }
-  // For tables of one process: not the same on every machine.
+  // For tables of one process: not the same on every machine. Its upper bits are the good ones.
   [[nodiscard]] uint64_t hash(uint16_t with = 0) const {
     return (high_ * 0xd6e8feb86659fd93U + low_ + with) * 0x9e3779b97f4a7c15U;
   }
@@ -127,7 +127,7 @@ struct Endpoint {
   // "198.18.0.1:1883" or "[2001:db8::1]:1883"; port 0 is refused.
   [[nodiscard]] static base::Result<Endpoint> parse(std::string_view text);
 
-  // As IpAddress::hash(); its upper bits are the better ones.
+  // As IpAddress::hash().
   [[nodiscard]] uint64_t hash() const { return address.hash(port); }
 
   friend auto operator<=>(const Endpoint&, const Endpoint&) = default;
