@@ -1,0 +1,152 @@
+"""The goals beside what was measured. Whether one is reached is computed here, never typed."""
+
+from scripts.bench import engine
+from scripts.bench.tables import number
+
+NOT_MEASURED = "not measured"
+_PORTS = ("mqlb, AF_PACKET", "mqlb, AF_XDP")
+_BENCH = "scripts/bench.sh --only engine"
+_PEERS = "scripts/bench-peers.sh"
+_CYCLES = {100_000: 100, 1_000_000: 250, 10_000_000: 300}
+_DIRECTIONS = ("to broker", "to client")
+
+
+class Goal:
+    """At most, or at least, so much of a unit. `value` is None where it was not measured."""
+
+    def __init__(self, what, limit, unit, value, command, most=True):
+        self.what, self.limit, self.unit, self.value = what, limit, unit, value
+        self.command, self.most = command, most
+
+    def row(self):
+        goal = f"{'at most' if self.most else 'at least'} {self._text(self.limit)}"
+        if self.value is None:
+            return [self.what, goal, NOT_MEASURED, "-", f"`{self.command}`"]
+        reached = self.value <= self.limit if self.most else self.value >= self.limit
+        return [self.what, goal, self._text(self.value, self.limit), "yes" if reached else "no",
+                f"`{self.command}`"]
+
+    def _text(self, value, limit=None):
+        return f"{amount(value, limit)} {self.unit}".rstrip()
+
+
+def amount(value, limit):
+    """As many digits as tell it from its limit."""
+    if value == int(value):
+        return f"{int(value):,}"
+    if value == limit:
+        return number(value)
+    texts = [number(value), *(f"{value:,.{digits}f}" for digits in range(1, 7))]
+    return next((t for t in texts if float(t.replace(",", "")) != limit), texts[-1])
+
+
+def spliced(figures):
+    for flows, limit in _CYCLES.items():
+        for way in _DIRECTIONS:
+            yield Goal(f"spliced packet {way}, {flows:,} flows (the dearer size)", limit, "cycles",
+                       figures.worst("spliced", f"spliced packet {way}", flows), _BENCH)
+    for flows in _CYCLES:
+        yield Goal(f"splice tax: to a plain NAT, {flows:,} flows (the dearest direction and size)",
+                   1.10, "", figures.worst("spliced", "splice tax", flows), _BENCH)
+
+
+def _slowdown(figures, flows):
+    alone = figures.median("floods", "spliced packet to broker, alone", flows)
+    mixed = figures.median("floods", "packet where each second is a SYN", flows)
+    return mixed / alone if alone and mixed else None
+
+
+def engine_goals(figures):
+    yield from spliced(figures)
+    flows = 100_000
+    yield Goal(f"whole connection, Client ID of 64 bytes, {flows:,} flows", 8000, "cycles",
+               figures.median("connections", "connection, Client ID of 64 bytes", flows), _BENCH)
+    yield Goal(f"SYN answered, {flows:,} flows", 300, "cycles",
+               figures.median("floods", "SYN answered", flows), _BENCH)
+    yield Goal("packets where each second is a SYN: cycles of one, to a spliced packet's alone "
+               f"({flows:,} flows)", 2, "times", _slowdown(figures, flows), _BENCH)
+    yield Goal(f"packets lost where each second is a SYN ({flows:,} flows)", 0, "packets",
+               figures.median("floods", "packets lost where each second is a SYN", flows), _BENCH)
+    yield Goal("memory of a flow (IPv4), 10,000,000 flows", 192, "bytes",
+               figures.median("memory", "memory per flow", 10_000_000), _BENCH)
+    yield Goal("Maglev table of 1,000 brokers built", 20, "ms",
+               figures.median("maglev", "Maglev table built, 1000 brokers"), _BENCH)
+    for brokers in (3, 100, 1000):
+        yield Goal(f"moved when a broker joins or leaves {brokers:,} others: 1/N + 1 %",
+                   100 / (brokers + 1) + 1, "%",
+                   figures.median("maglev", f"moved when one joins {brokers} brokers"), _BENCH)
+
+
+class Cells:
+    """Cells of the tables of a part."""
+
+    def __init__(self, tables):
+        self._tables = {table["name"]: table for table in tables}
+
+    def number(self, name, row, column, after=None):
+        """In the row that begins so and the column that is called so, the first behind `after`."""
+        table = self._tables.get(name)
+        if table is None:
+            return None
+        columns = table["columns"]
+        begin = columns.index(after) + 1 if after in columns else 0
+        for cells in table["rows"]:
+            if cells[0] == row and column in columns[begin:]:
+                return parse(cells[columns.index(column, begin)])
+        return None
+
+
+def parse(cell):
+    """The figure in a cell; of least / median / most the median; None if there is none."""
+    if isinstance(cell, (int, float)):
+        return cell
+    parts = cell.split(" / ")
+    try:
+        return float(parts[len(parts) // 2].split()[0].replace(",", ""))
+    except (ValueError, IndexError):
+        return None
+
+
+def start_goals(cells):
+    command = "scripts/bench.sh --only start"
+    row = "100,000 flows, --no-huge"
+    yield Goal("memory of the whole daemon, 100,000 flows, --no-huge", 256, "MB",
+               cells.number("start", row, "resident MB"), command)
+    yield Goal("time until that daemon is ready", 2, "s",
+               cells.number("start", row, "ready in s"), command)
+
+
+def peer_goals(cells):
+    for port in _PORTS:
+        for thing, name, peers in (("connection", "peers-connect", ("HAProxy", "nginx")),
+                                   ("message", "peers-throughput", ("HAProxy",))):
+            for peer in peers:
+                yield Goal(f"{port}: CPU of one {thing}, to {peer}'s", 0.5, "times",
+                           cells.number(name, port, f"to {peer}", f"CPU us/{thing}"), _PEERS)
+        yield Goal(f"{port}: HAProxy's bytes of an idle connection, to mqlb's", 40, "times",
+                   cells.number("peers-memory", port, "HAProxy's is times"), _PEERS, most=False)
+        yield Goal(f"{port}: p99 of the round trip above direct, to HAProxy's", 1, "times",
+                   cells.number("peers-latency", port, "to HAProxy", "p99 above direct"), _PEERS)
+
+
+def idle_goals(cells):
+    command = "scripts/bench-idle.sh"
+    for port in ("AF_PACKET", "AF_XDP"):
+        yield Goal(f"idle daemon, {port}: CPU", 5, "% of a core",
+                   cells.number("idle", f"{port}, adaptive", "CPU %"), command)
+        yield Goal(f"first packet on an idle daemon, {port}: p99 of the answer", 100, "us",
+                   cells.number("idle", f"{port}, adaptive", "p99 us"), command)
+
+
+def table(measured, parts):
+    """`measured` is mqlb-bench's, or nothing; `parts` are the tables of all parts."""
+    goals = list(engine_goals(engine.Figures(measured)))
+    for part, make in (("start", start_goals), ("peers", peer_goals), ("idle", idle_goals)):
+        goals += make(Cells(parts.get(part, [])))
+    rows = [goal.row() for goal in goals]
+    reached = sum(row[3] == "yes" for row in rows)
+    known = sum(row[2] != NOT_MEASURED for row in rows)
+    return {"name": "goals", "title": f"{reached} of {len(rows)} goals reached, {known} measured",
+            "command": "scripts/bench.sh",
+            "columns": ["what", "goal", "measured", "reached", "command"], "rows": rows,
+            "notes": []}
