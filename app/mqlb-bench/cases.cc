@@ -69,8 +69,10 @@ Burst random_burst(Fleet& fleet, base::Random& random, bool to_broker, size_t si
   return burst;
 }
 
-base::Result<void> measure_direction(Standing& standing, Nat& nat, const CaseOptions& options,
-                                     bool to_broker, size_t size, Figures& out) {
+// A function of its own, so that scripts/bench/instructions.py can tell directions and sizes apart.
+[[gnu::noinline]] base::Result<void> measure_direction(Standing& standing, Nat& nat,
+                                                       const CaseOptions& options, bool to_broker,
+                                                       size_t size, Figures& out) {
   base::Random random(1);
   std::vector<double> spliced;
   std::vector<double> plain;
