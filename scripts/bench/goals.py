@@ -84,16 +84,17 @@ class Cells:
         self._tables = {table["name"]: table for table in tables}
 
     def number(self, name, row, column, after=None):
-        """In the row that begins so and the column that is called so, the first behind `after`."""
+        """In the row that begins so (one cell or several) and the column whose name begins so, the
+        first behind that which is called `after`."""
+        head = [row] if isinstance(row, str) else list(row)
         table = self._tables.get(name)
         if table is None:
             return None
         columns = table["columns"]
         begin = columns.index(after) + 1 if after in columns else 0
-        for cells in table["rows"]:
-            if cells[0] == row and column in columns[begin:]:
-                return parse(cells[columns.index(column, begin)])
-        return None
+        found = [i for i in range(begin, len(columns)) if columns[i].startswith(column)]
+        cells = [cells for cells in table["rows"] if cells[:len(head)] == head]
+        return parse(cells[0][found[0]]) if cells and found else None
 
 
 def parse(cell):
@@ -110,8 +111,8 @@ def parse(cell):
 def start_goals(cells):
     command = "scripts/bench.sh --only start"
     row = "100,000 flows, --no-huge"
-    yield Goal("memory of the whole daemon, 100,000 flows, --no-huge", 256, "MB",
-               cells.number("start", row, "resident MB"), command)
+    yield Goal("memory of the whole daemon with 100,000 flows, --no-huge", 256, "MB",
+               cells.number("start", row, "resident MB, full"), command)
     yield Goal("time until that daemon is ready", 2, "s",
                cells.number("start", row, "ready in s"), command)
 
@@ -131,11 +132,12 @@ def peer_goals(cells):
 
 def idle_goals(cells):
     command = "scripts/bench-idle.sh"
-    for port in ("AF_PACKET", "AF_XDP"):
-        yield Goal(f"idle daemon, {port}: CPU", 5, "% of a core",
-                   cells.number("idle", f"{port}, adaptive", "CPU %"), command)
-        yield Goal(f"first packet on an idle daemon, {port}: p99 of the answer", 100, "us",
-                   cells.number("idle", f"{port}, adaptive", "p99 us"), command)
+    for port in _PORTS:
+        row = (port, "adaptive")
+        yield Goal(f"{port}: CPU of an idle daemon", 5, "% of a core",
+                   cells.number("idle", row, "CPU"), command)
+        yield Goal(f"{port}: p99 of the answer to the first packet on an idle daemon", 100, "us",
+                   cells.number("idle", row, "p99 us"), command)
 
 
 def table(measured, parts):

@@ -79,10 +79,33 @@ PEERS = {"peers": [
     ("mqlb, AF_XDP: CPU of one connection, to nginx's", ["0.50 times", "yes"]),
     ("mqlb, AF_PACKET: CPU of one message", ["not measured", "-"]),
     ("mqlb, AF_PACKET: HAProxy's bytes", ["39.9 times", "no"]),
-    ("mqlb, AF_XDP: p99", ["0.99 times", "yes"]),
+    ("mqlb, AF_XDP: p99 of the round trip", ["0.99 times", "yes"]),
 ])
 def test_goals_against_peers(what, expected):
     assert row(what, parts=PEERS)[1:] == expected
+
+
+IDLE = {"idle": [
+    {"name": "idle", "title": "", "command": "", "notes": [],
+     "columns": ["ports", "poll", "CPU, % of a core", "at most 5 %", "p50 us", "p99 us"],
+     "rows": [["mqlb, AF_PACKET", "busy", "100", "-", "7", "9"],
+              ["mqlb, AF_PACKET", "adaptive", "2 / 3 / 9", "yes", "50 / 60 / 70", "80 / 101 / 120"],
+              ["mqlb, AF_XDP", "busy", "100", "-", "7", "9"]]}]}
+START = {"start": [
+    {"name": "start", "title": "", "command": "", "notes": [],
+     "columns": ["daemon", "ready in s", "resident MB, no flow", "resident MB, full"],
+     "rows": [["100,000 flows, --no-huge", "0.2 / 0.3 / 2.4", "9", "256.4 / 257 / 258"]]}]}
+
+
+@pytest.mark.parametrize("what, parts, expected", [
+    ("mqlb, AF_PACKET: CPU of an idle", IDLE, ["at most 5 % of a core", "3 % of a core", "yes"]),
+    ("mqlb, AF_PACKET: p99 of the answer", IDLE, ["at most 100 us", "101 us", "no"]),
+    ("mqlb, AF_XDP: CPU of an idle", IDLE, ["at most 5 % of a core", "not measured", "-"]),
+    ("memory of the whole daemon", START, ["at most 256 MB", "257 MB", "no"]),
+    ("time until that daemon", START, ["at most 2 s", "0.30 s", "yes"]),
+])
+def test_goals_of_the_daemon(what, parts, expected):
+    assert row(what, parts=parts) == expected
 
 
 @pytest.mark.parametrize("cell, value", [
