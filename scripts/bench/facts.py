@@ -42,11 +42,12 @@ def pages_of(command):
 
 
 def line(parts):
-    """From {part: {"machine", "date"}}: parts that are alike together."""
+    """From {part: {"machine", "pages", "date"}}: parts that are alike together. `pages` is nothing
+    where the part tells it itself."""
     alike = {}
     for part, facts in parts.items():
         alike.setdefault((facts["machine"], facts["pages"], facts["date"]), []).append(part)
     if not alike:
         return "*Nothing was measured yet.*"
-    return "\n".join(f"- {', '.join(names)}: {machine_text}, {pages}, {date}."
-                     for (machine_text, pages, date), names in alike.items())
+    return "\n".join(f"- {', '.join(names)}: {', '.join(filter(None, facts))}."
+                     for facts, names in alike.items())

@@ -8,6 +8,7 @@ by the source lines of an instruction: its own, or, where that is a helper that 
 """
 
 import argparse
+import collections
 import json
 import os
 import re
@@ -49,34 +50,51 @@ class NotCounted(RuntimeError):
     """valgrind did not come to its end, or counted something else."""
 
 
-def step_of(chain, library=""):
-    """The step of an instruction, from [(function, file), ...]; `library`: the file it is in."""
+def place_of(chain, library=""):
+    """(step, file) of an instruction, from [(function, file), ...]; `library`: what it is in."""
     if re.search(r"/librte_\w+\.so", library):
-        return IO
+        return IO, os.path.basename(library).split(".")[0]
     for function, file in chain:
         for pattern, name, step in _RULES:
             if re.search(pattern, file) and re.search(name, function):
-                return step
+                return step, short(file)
     for _, file in chain:
         for pattern, step in _HELPERS:
             if re.search(pattern, file):
-                return step
-    return OTHER
+                return step, short(file)
+    return OTHER, "other"
 
 
-def steps(profile, program):
-    """{step: instructions} of a profile."""
+def short(file):
+    """Without what comes before the tree; the same for a header and its source."""
+    found = re.search(r"((?:lib|app)/[^/]+/[^/]+)\.\w+$", file)
+    return found.group(1) if found else os.path.basename(file)
+
+
+def places(profile, program):
+    """{(step, file): instructions} of a profile."""
     own = sorted({a for ob, a, _ in profile.cost if ob == program})
     chains = callgrind.source_chains(program, own)
-    out = dict.fromkeys(STEPS, 0)
-    for (ob, address, _), count in profile.cost.items():
+    out = collections.Counter()
+    for (ob, address, _), number in profile.cost.items():
         chain = chains.get(address, []) if ob == program else []
-        out[step_of(chain, ob or "")] += count
+        out[place_of(chain, ob or "")] += number
+    return out
+
+
+def sums(counted, index):
+    """{step: instructions}, or of files, of each part of each path."""
+    out = {}
+    for path, parts in counted.items():
+        out[path] = [collections.Counter() for _ in parts]
+        for total, part in zip(out[path], parts):
+            for place, number in part.items():
+                total[place[index]] += number
     return out
 
 
 def count(program, path, directory):
-    """[{step: instructions for one packet}] of the parts, in one run under valgrind."""
+    """[{(step, file): instructions for one packet}] of the parts, in one run under valgrind."""
     toggle, each = PATHS[path]
     out = os.path.join(directory, path.replace(" ", "-"))
     argv = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--dump-instr=yes",
@@ -98,7 +116,7 @@ def _per_packet(file, program, each):
     packets = profile.called(each)
     if packets == 0 or packets % BURST:
         raise NotCounted(f"{packets} packets were counted")
-    return {step: n / packets for step, n in steps(profile, program).items()}
+    return {place: n / packets for place, n in places(profile, program).items()}
 
 
 def cycles(program, quick):
@@ -112,23 +130,41 @@ def cycles(program, quick):
             for path, name in (("spliced", "spliced packet"), ("plain NAT", "plain NAT"))}
 
 
-def table(counted, measured, command):
-    """`counted`: {path: [{step: instructions}] by part}; `measured`: what cycles() gives."""
+def table(by_step, measured, command):
+    """`by_step`: {path: [{step: instructions}] by part}; `measured`: what cycles() gives."""
     columns, rows = ["step"], [[step] for step in (*STEPS, "all")]
-    for part, (way, size) in enumerate(PARTS):
-        if size != 66:
-            continue
-        for path in PATHS:
-            columns += [f"{way}: {path}", "cycles"]
-            each = counted[path][part]
-            total = sum(each.values())
-            for row in rows:
-                n = total if row[0] == "all" else each[row[0]]
-                row += [tables.number(n), tables.number(measured[way, path] * n / total)]
+    for way, path, each in _small(by_step):
+        columns += [f"{way}: {path}", "cycles"]
+        total = sum(each.values())
+        for row in rows:
+            n = total if row[0] == "all" else each[row[0]]
+            row += [tables.number(n), tables.number(measured[way, path] * n / total)]
     kept = [row for row in rows if any(cell != "0.00" for cell in row[1::2])]
     return {"name": "instructions", "title": f"Instructions of one packet by step, {FLOWS:,} flows",
             "command": command, "columns": columns, "rows": kept,
-            "notes": [*_NOTES, _sizes_note(counted)]}
+            "notes": [*_NOTES, _sizes_note(by_step)]}
+
+
+def files_table(by_file, command):
+    """Where in the source, those with most of a spliced packet's first."""
+    parts = list(_small(by_file))
+    most = {file: max(each[file] for _, _, each in parts) for _, _, each in parts for file in each}
+    files = sorted((f for f in most if most[f] >= 1), key=lambda f: (-most[f], f))
+    return {"name": "instructions-files",
+            "title": f"Instructions of one packet by source file, {FLOWS:,} flows",
+            "command": command,
+            "columns": ["file", *(f"{way}: {path}" for way, path, _ in parts)],
+            "rows": [[f"`{f}`", *(tables.number(each[f]) for _, _, each in parts)] for f in files],
+            "notes": ["As above: helpers count for the file that uses them. Less than one "
+                      "instruction is left out."]}
+
+
+def _small(sums_of_parts):
+    """(direction, path, sums) of packets of 66 bytes."""
+    for part, (way, size) in enumerate(PARTS):
+        if size == 66:
+            for path in PATHS:
+                yield way, path, sums_of_parts[path][part]
 
 
 _NOTES = [
@@ -143,10 +179,10 @@ _NOTES = [
     "Other: the C library."]
 
 
-def _sizes_note(counted):
+def _sizes_note(by_step):
     """Whether a full frame takes as many as a small one."""
     most = max(abs(sum(parts[i + 1].values()) - sum(parts[i].values()))
-               for parts in counted.values() for i in (0, 2))
+               for parts in by_step.values() for i in (0, 2))
     return (f"A packet of 1,514 bytes takes as many, within {tables.number(most)} instructions: its "
             "payload is not touched.")
 
@@ -165,7 +201,8 @@ def main():
     except (NotCounted, callgrind.BadProfile, OSError, subprocess.SubprocessError) as error:
         print(f"bench-instructions: {error}", file=sys.stderr)
         return 1
-    made = [table(counted, measured, "scripts/bench-instructions.sh")]
+    command = "scripts/bench-instructions.sh"
+    made = [table(sums(counted, 0), measured, command), files_table(sums(counted, 1), command)]
     print(tables.text(made))
     if options.json:
         with open(options.json, "w", encoding="utf-8") as f:

@@ -91,11 +91,12 @@ def contents(parts, named):
     for part, tables in parts.items():
         unnamed = []
         for table in tables:
-            if table["name"] in named and table["name"] not in out:
-                out[table["name"]] = markdown(table)
+            name = table["name"]
+            if name in named and name not in parts and name not in out:
+                out[name] = markdown(table)
             else:
                 unnamed.append(markdown(table))
-        if unnamed and part in named and part not in out:
+        if unnamed and part in named:
             out[part] = "\n\n".join(unnamed)
         else:
             left += unnamed

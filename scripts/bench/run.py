@@ -23,6 +23,8 @@ from tests.support import daemon  # noqa: E402
 # Parts that are scripts of their own, with --json FILE and --quick.
 SCRIPTS = {"instructions": "scripts/bench-instructions.sh", "peers": "scripts/bench-peers.sh",
            "ports": "scripts/bench-ports.sh", "idle": "scripts/bench-idle.sh"}
+# What they do not choose by themselves.
+_SCRIPTS_PAGES = dict.fromkeys(("instructions", "idle", "peers"), "no hugepages")
 PARTS = ("engine", "instructions", "start", "ports", "idle", "peers")
 
 
@@ -121,7 +123,7 @@ def measure_script(part, store, options, ghz):
     if done.returncode != 0:
         raise PartFailed(f"{SCRIPTS[part]} ended with status {done.returncode}")
     os.replace(store.path(part) + ".new", store.path(part))
-    store.note(part, ghz, "no hugepages")
+    store.note(part, ghz, _SCRIPTS_PAGES.get(part))
 
 
 def measure(store, options):

@@ -91,21 +91,39 @@ NAT = "/tree/app/mqlb-bench/nat.cc"
     ([STD], "", instructions.OTHER),
 ])
 def test_steps(chain, library, step):
-    assert instructions.step_of(chain, library) == step
+    assert instructions.place_of(chain, library)[0] == step
 
 
-def test_the_table():
+@pytest.mark.parametrize("chain, library, file", [
+    ([STD, HELPER, REWRITE, ENGINE], "", "lib/splice/translation"),
+    ([ENGINE], "", "lib/engine/worker_splice"),
+    ([("f()", "/usr/include/dpdk/rte_mbuf.h")], "", "rte_mbuf.h"),
+    ([], "/usr/lib/librte_mempool.so.23.0", "librte_mempool"),
+    ([STD], "", "other"),
+])
+def test_files(chain, library, file):
+    assert instructions.place_of(chain, library)[1] == file
+
+
+def test_the_tables():
     def part(more):
-        return {step: 0 for step in instructions.STEPS} | {instructions.PARSE: 10 + more,
-                                                           instructions.REWRITE: 30}
+        return {(instructions.PARSE, "lib/wire/packet"): 10 + more,
+                (instructions.REWRITE, "lib/splice/a"): 20, (instructions.REWRITE, "lib/splice/b"): 9.5,
+                (instructions.REWRITE, "lib/splice/c"): 0.5}
     counted = {"spliced": [part(0), part(0), part(10), part(10)],
                "plain NAT": [part(0), part(0.5), part(0), part(0)]}
     measured = {(way, path): 80 for way in ("to broker", "to client")
                 for path in ("spliced", "plain NAT")}
-    made = instructions.table(counted, measured, "again")
+    made = instructions.table(instructions.sums(counted, 0), measured, "again")
     assert made["columns"][:3] == ["step", "to broker: spliced", "cycles"]
     assert made["rows"] == [
         ["parse", "10.0", "20.0", "10.0", "20.0", "20.0", "32.0", "10.0", "20.0"],
         ["rewrite", "30.0", "60.0", "30.0", "60.0", "30.0", "48.0", "30.0", "60.0"],
         ["all", "40.0", "80.0", "40.0", "80.0", "50.0", "80.0", "40.0", "80.0"]]
     assert "within 0.50 instructions" in made["notes"][-1]
+    made = instructions.files_table(instructions.sums(counted, 1), "again")
+    assert made["columns"] == ["file", "to broker: spliced", "to broker: plain NAT",
+                               "to client: spliced", "to client: plain NAT"]
+    assert made["rows"] == [["`lib/splice/a`", "20.0", "20.0", "20.0", "20.0"],
+                            ["`lib/wire/packet`", "10.0", "10.0", "20.0", "10.0"],
+                            ["`lib/splice/b`", "9.50", "9.50", "9.50", "9.50"]]

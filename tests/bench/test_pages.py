@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from scripts.bench import pages, run
+from scripts.bench import facts, pages, run
 
 LONELY = "before\n<!-- table: a -->\nold\n<!-- end -->\nafter\n"
 
@@ -60,6 +60,8 @@ NAMED = {"a", "part", "others"}
     ({"part": ["a", "b", "c"]}, {"a": ["a"], "part": ["b", "c"]}),
     ({"else": ["b"], "part": ["a"]}, {"a": ["a"], "others": ["b"]}),
     ({"part": ["a", "a"]}, {"a": ["a"], "part": ["a"]}),
+    ({"part": ["part", "b"]}, {"part": ["part", "b"]}),
+    ({"else": ["a"], "part": ["part"]}, {"a": ["a"], "part": ["part"]}),
 ])
 def test_every_table_has_a_place(parts, places):
     made = pages.contents({part: [table(n) for n in names] for part, names in parts.items()},
@@ -110,3 +112,10 @@ def test_a_broken_file_is_named(tmp_path, content):
     (tmp_path / "ports.json").write_text(content)
     with pytest.raises(pages.BadTable, match="ports.json"):
         run.tables_of(store)
+
+
+def test_parts_of_one_machine_are_one_line():
+    first = {"machine": "two CPUs", "pages": "no hugepages", "date": "2026-01-02"}
+    assert facts.line({}) == "*Nothing was measured yet.*"
+    assert facts.line({"a": first, "b": {**first, "pages": None}, "c": dict(first)}).splitlines() == [
+        "- a, c: two CPUs, no hugepages, 2026-01-02.", "- b: two CPUs, 2026-01-02."]
