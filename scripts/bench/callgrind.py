@@ -52,7 +52,7 @@ class Profile:
         return self._names[table][number]
 
     def _count(self, line, call):
-        """`address line count`, addresses as differences; that of a call is counted in the callee."""
+        """`address line count`, addresses as differences; a call is counted where it goes."""
         words = line.split()
         step = words[0]
         if step.startswith("0x"):

@@ -30,9 +30,9 @@ TITLES = {
     "maglev": f"Maglev tables of {SLOTS:,} slots",
 }
 _RANGE = "Median of the runs, (least-most)."
-_BESIDE = ("Flows in random order, 32 packets at a time, from a burst of frames handed to the core "
-           "until it has passed on what it sends; no port. Plain NAT: the same frames over the same "
-           "tables, without what the splice needs. Tax: the ratio of the two within one run.")
+_BESIDE = ("Flows in random order, 32 packets at a time, from a burst of frames handed to the "
+           "core until it has passed on what it sends; no port. Plain NAT: the same frames over the "
+           "same tables, without what the splice needs. Tax: the ratio of the two within one run.")
 _NOTES = {
     "spliced": [_BESIDE],
     "connections": ["From the SYN until both records are given back."],

@@ -168,14 +168,14 @@ def _small(sums_of_parts):
 
 
 _NOTES = [
-    "Counted by `valgrind --tool=callgrind` in the functions that handle a burst; making the frames "
-    "is not in it. A packet of 66 bytes.",
+    "Counted by `valgrind --tool=callgrind` in the functions that handle a burst; making the "
+    "frames is not in it. A packet of 66 bytes.",
     "Cycles: those of the whole packet, measured without valgrind in the same run of this script, "
     "divided as the instructions are; no step was measured by itself. A step that waits for memory "
     "takes more, with many flows above all looking up.",
     "Parse: lib/wire/packet.cc. Look up: lib/flow and lib/engine/addresses. Rewrite: lib/splice; "
-    "the NAT's function of that name. Decide and account: the rest of lib/engine; of the NAT. I/O of "
-    "the rig: app/mqlb-bench and DPDK's buffers. Helpers (other headers) count for who uses them. "
+    "the NAT's function of that name. Decide and account: the rest of lib/engine; of the NAT. I/O "
+    "of the rig: app/mqlb-bench and DPDK's buffers. Helpers (other headers) count for who uses them. "
     "Other: the C library."]
 
 
@@ -183,8 +183,8 @@ def _sizes_note(by_step):
     """Whether a full frame takes as many as a small one."""
     most = max(abs(sum(parts[i + 1].values()) - sum(parts[i].values()))
                for parts in by_step.values() for i in (0, 2))
-    return (f"A packet of 1,514 bytes takes as many, within {tables.number(most)} instructions: its "
-            "payload is not touched.")
+    return (f"A packet of 1,514 bytes takes as many, within {tables.number(most)} instructions: "
+            "its payload is not touched.")
 
 
 def main():

@@ -34,7 +34,7 @@ def check(table, origin):
     width = len(table["columns"])
     for row in table["rows"]:
         if len(row) != width:
-            raise BadTable(f"{origin}: {table['name']}: a row of {len(row)} cells for {width} columns")
+            raise BadTable(f"{origin}: {table['name']}: {len(row)} cells in a row of {width}")
     return table
 
 

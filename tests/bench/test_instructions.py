@@ -108,7 +108,8 @@ def test_files(chain, library, file):
 def test_the_tables():
     def part(more):
         return {(instructions.PARSE, "lib/wire/packet"): 10 + more,
-                (instructions.REWRITE, "lib/splice/a"): 20, (instructions.REWRITE, "lib/splice/b"): 9.5,
+                (instructions.REWRITE, "lib/splice/a"): 20,
+                (instructions.REWRITE, "lib/splice/b"): 9.5,
                 (instructions.REWRITE, "lib/splice/c"): 0.5}
     counted = {"spliced": [part(0), part(0), part(10), part(10)],
                "plain NAT": [part(0), part(0.5), part(0), part(0)]}

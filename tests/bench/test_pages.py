@@ -100,7 +100,8 @@ def test_from_files_to_documents(tmp_path):
     with open(tmp_path / "out" / "docs" / "performance.md", encoding="utf-8") as f:
         text = f.read()
     for expected in ("made up for instructions", "made up for ports", "made up for idle",
-                     "made up for start", "mqlb-bench: novel", "idle: one CPU, no hugepages, 2026-01-02",
+                     "made up for start", "mqlb-bench: novel",
+                     "idle: one CPU, no hugepages, 2026-01-02",
                      "| thing | 10.0 (9.00-11.0) | 20.0 (18.0-22.0) | cycles |",
                      "<!-- table: peers -->\n" + pages.NOT_MEASURED):
         assert expected in text
@@ -117,5 +118,6 @@ def test_a_broken_file_is_named(tmp_path, content):
 def test_parts_of_one_machine_are_one_line():
     first = {"machine": "two CPUs", "pages": "no hugepages", "date": "2026-01-02"}
     assert facts.line({}) == "*Nothing was measured yet.*"
-    assert facts.line({"a": first, "b": {**first, "pages": None}, "c": dict(first)}).splitlines() == [
+    parts = {"a": first, "b": {**first, "pages": None}, "c": dict(first)}
+    assert facts.line(parts).splitlines() == [
         "- a, c: two CPUs, no hugepages, 2026-01-02.", "- b: two CPUs, 2026-01-02."]
