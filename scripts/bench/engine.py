@@ -4,8 +4,10 @@ What a run keeps is {"cases": {case: {"command": what was typed, "figures": [wha
 """
 
 import json
+import os
 import re
 import subprocess
+import tempfile
 
 from scripts.bench.tables import number
 
@@ -20,8 +22,6 @@ FLOWS = {
     "memory": (100_000, 1_000_000, 10_000_000),
     "maglev": (),
 }
-# These another script runs, with ports.
-ELSEWHERE = {"ports"}
 TITLES = {
     "spliced": "Spliced packets, cycles for one",
     "connections": "Whole connections beside standing flows",
@@ -31,8 +31,8 @@ TITLES = {
 }
 _RANGE = "Median of the runs, (least-most)."
 _BESIDE = ("Flows in random order, 32 packets at a time, from a burst of frames handed to the "
-           "core until it has passed on what it sends; no port. Plain NAT: the same frames over the "
-           "same tables, without what the splice needs. Tax: the ratio of the two within one run.")
+           "core until it has passed on what it sends; no port. Plain NAT: the same frames over "
+           "the same tables, without what the splice needs. Tax: the ratio of the two in one run.")
 _NOTES = {
     "spliced": [_BESIDE],
     "connections": ["From the SYN until both records are given back."],
@@ -58,13 +58,13 @@ def eal_arguments(flows, huge_free):
     return [*pages, "--no-pci", "-m", str(room), "-l", "0"]
 
 
-def cases(program):
-    """The names of the cases that mqlb-bench has."""
+def cases(program, elsewhere=()):
+    """The names of the cases that mqlb-bench has, without those that another script runs."""
     usage = subprocess.run([program], capture_output=True, text=True, check=False).stderr
     found = re.findall(r"^  (\S+)  +\S", usage, re.MULTILINE)
     if not found:
         raise BenchFailed(f"{program} does not say which cases it has: {usage[-500:]}")
-    return [case for case in found if case not in ELSEWHERE]
+    return [case for case in found if case not in elsewhere]
 
 
 def arguments(case, quick, huge_free):
@@ -80,10 +80,32 @@ def arguments(case, quick, huge_free):
 def run(program, case, quick, huge_free):
     """One case, measured."""
     argv = arguments(case, quick, huge_free)
-    done = subprocess.run([program, *argv], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise BenchFailed(f"mqlb-bench {case}: {done.stderr[-500:]}")
-    return {"command": "mqlb-bench " + " ".join(argv), "figures": json.loads(done.stdout)}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        with subprocess.Popen([program, *argv], stdout=out, stderr=errors) as process:
+            # Ended, but still known to the kernel.
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            share = _share(process.pid)
+        out.seek(0)
+        errors.seek(0)
+        if process.returncode != 0:
+            raise BenchFailed(f"mqlb-bench {case}: {errors.read().decode()[-500:]}")
+        return {"command": "mqlb-bench " + " ".join(argv), "share": share,
+                "figures": json.load(out)}
+
+
+def _share(pid):
+    """Of the time in which the main thread could run, how much of it did."""
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
+        ran, waited, _ = map(int, f.read().split())
+    return ran / max(ran + waited, 1)
+
+
+def disturbed(case):
+    """What to say if others had the CPU as well; the time stamp counter goes on meanwhile."""
+    share = case.get("share", 1)
+    if share >= 0.97:
+        return []
+    return [f"Disturbed: mqlb-bench had its CPU for {100 * share:.0f} % of the time only."]
 
 
 def clock(program):
@@ -120,7 +142,8 @@ def table(name, case, command):
     return {
         "name": f"engine-{name}", "title": TITLES.get(name, f"mqlb-bench: {name}"),
         "command": command, "columns": [*columns, *map(flows_text, flows), "unit"], "rows": made,
-        "notes": [f"`{case['command']}`. {_RANGE}", *_NOTES.get(name, [])]}
+        "notes": [f"`{case['command']}`. {_RANGE}", *_NOTES.get(name, []),
+                  *disturbed(case)]}
 
 
 def _split(what):
@@ -143,11 +166,12 @@ class Figures:
         self._all = {(case, f["what"], f["flows"]): f
                      for case, made in cases_made.items() for f in made["figures"]}
 
-    def median(self, case, what, flows=0):
-        figure = self._all.get((case, what, flows))
-        return None if figure is None else figure["median"]
+    def get(self, case, what, flows=0):
+        """The figure, or nothing."""
+        return self._all.get((case, what, flows))
 
     def worst(self, case, prefix, flows):
-        """The greatest median of the things that are called so, or nothing."""
-        return max((f["median"] for (c, what, n), f in self._all.items()
-                    if c == case and n == flows and what.startswith(prefix)), default=None)
+        """Of the figures that are called so that with the greatest median, or nothing."""
+        return max((f for (c, what, n), f in self._all.items()
+                    if c == case and n == flows and what.startswith(prefix)),
+                   key=lambda f: f["median"], default=None)

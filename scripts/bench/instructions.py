@@ -175,8 +175,8 @@ _NOTES = [
     "takes more, with many flows above all looking up.",
     "Parse: lib/wire/packet.cc. Look up: lib/flow and lib/engine/addresses. Rewrite: lib/splice; "
     "the NAT's function of that name. Decide and account: the rest of lib/engine; of the NAT. I/O "
-    "of the rig: app/mqlb-bench and DPDK's buffers. Helpers (other headers) count for who uses them. "
-    "Other: the C library."]
+    "of the rig: app/mqlb-bench and DPDK's buffers. Helpers (other headers) count for who uses "
+    "them. Other: the C library."]
 
 
 def _sizes_note(by_step):

@@ -13,6 +13,7 @@ NOT_MEASURED = "*Not measured yet.*"
 
 _KEYS = {"name", "title", "command", "columns", "rows", "notes"}
 _MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_FIGURE = re.compile(r"-?$|-?\d")
 _OPENED = re.compile(r"<!-- table:")
 
 
@@ -52,7 +53,7 @@ def _rule(table):
     """The line below the columns: to the right where there are figures."""
     def kind(column):
         cells = [cell_text(row[column]) for row in table["rows"]]
-        figures = column and any(cells) and all(c in ("-", "") or c[:1].isdigit() for c in cells)
+        figures = column and any(cells) and all(_FIGURE.match(c) for c in cells)
         return "---:" if figures else "---"
     return "| " + " | ".join(map(kind, range(len(table["columns"])))) + " |"
 

@@ -65,9 +65,6 @@ PEERS = {"peers": [
      "rows": [["none (direct)", "1 / 2 / 3", "9", "-", "-", "-", "-", "-"],
               ["mqlb, AF_PACKET", "1 / 2 / 3", "9", "4 / 5 / 6", "0.51", "0.40", "1", "0.1"],
               ["mqlb, AF_XDP", "1 / 2 / 3", "9", "4 / 5 / 6", "-", "0.50", "1", "0.1"]]},
-    {"name": "peers-latency", "title": "", "command": "", "notes": [],
-     "columns": ["balancer", "p99 above direct", "to HAProxy", "CPU us/message", "to HAProxy"],
-     "rows": [["mqlb, AF_XDP", "1 / 2 / 3", "0.99", "4", "7"]]},
     {"name": "peers-memory", "title": "", "command": "", "notes": [],
      "columns": ["balancer", "HAProxy's is times"], "rows": [["mqlb, AF_PACKET", "39.9"]]}]}
 
@@ -79,10 +76,41 @@ PEERS = {"peers": [
     ("mqlb, AF_XDP: CPU of one connection, to nginx's", ["0.50 times", "yes"]),
     ("mqlb, AF_PACKET: CPU of one message", ["not measured", "-"]),
     ("mqlb, AF_PACKET: HAProxy's bytes", ["39.9 times", "no"]),
-    ("mqlb, AF_XDP: p99 of the round trip", ["0.99 times", "yes"]),
+    ("mqlb, AF_PACKET: p99 of the round trip", ["not measured", "-"]),
 ])
 def test_goals_against_peers(what, expected):
     assert row(what, parts=PEERS)[1:] == expected
+
+
+@pytest.mark.parametrize("mine, theirs, expected", [
+    ("1 / 2 / 3", "4 / 5 / 1,006",
+     ["below HAProxy's 5 us (4.00 to 1,006)", "2 us (1.00 to 3.00)", "yes"]),
+    ("1 / 2 / 4", "4 / 5 / 6",
+     ["below HAProxy's 5 us (4.00 to 6.00)", "2 us (1.00 to 4.00)", "unclear"]),
+    ("-7 / -1 / 9", "4 / 5 / 6",
+     ["below HAProxy's 5 us (4.00 to 6.00)", "-1 us (-7.00 to 9.00)", "unclear"]),
+    ("7 / 8 / 9", "4 / 5 / 6",
+     ["below HAProxy's 5 us (4.00 to 6.00)", "8 us (7.00 to 9.00)", "no"]),
+    ("7 / 8 / 9", "-", ["below HAProxy's", "not measured", "-"]),
+    ("-", "4 / 5 / 6", ["below HAProxy's", "not measured", "-"]),
+])
+def test_added_latency_is_judged_only_beyond_the_noise(mine, theirs, expected):
+    parts = {"peers": [{
+        "name": "peers-latency", "title": "", "command": "", "notes": [],
+        "columns": ["balancer", "p99", "p99 above direct"],
+        "rows": [["mqlb, AF_XDP", "1", mine], ["HAProxy", "1", theirs]]}]}
+    assert row("mqlb, AF_XDP: p99 of the round trip", parts=parts) == expected
+
+
+def test_disturbances_are_told():
+    made = measured(floods=[], memory=[])
+    made["cases"]["floods"]["share"] = 0.5
+    parts = {"peers": [{"name": "x", "columns": [], "rows": [],
+                        "notes": ["Other threads took it", "else"]}]}
+    notes = goals.table(made, parts)["notes"]
+    assert notes[1:] == [
+        "mqlb-bench floods: Disturbed: mqlb-bench had its CPU for 50 % of the time only.",
+        "bench-peers: Other threads took it"]
 
 
 IDLE = {"idle": [
@@ -130,6 +158,32 @@ def test_the_engine_as_tables():
         ["what else", "-", "3.00", "3.00", "things"]]
     assert maglev["columns"] == ["what", "value", "unit"]
     assert maglev["rows"] == [["built", "5.00", "ms"]]
+
+
+def test_cases_are_those_that_the_program_has(tmp_path):
+    program = tmp_path / "bench"
+    program.write_text("#!/bin/sh\necho 'usage: x\n  one   this\n  ports   that\n  two  it' >&2\n")
+    program.chmod(0o755)
+    assert engine.cases(str(program)) == ["one", "ports", "two"]
+    assert engine.cases(str(program), {"ports"}) == ["one", "two"]
+    program.write_text("#!/bin/sh\necho no usage >&2\n")
+    with pytest.raises(engine.BenchFailed):
+        engine.cases(str(program))
+
+
+@pytest.mark.parametrize("script, complaint", [
+    ("echo '[]'", None), ("echo what is wrong >&2; exit 1", "what is wrong"), ("kill -9 $$", "one")])
+def test_a_case_is_run(tmp_path, script, complaint):
+    program = tmp_path / "bench"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    if complaint:
+        with pytest.raises(engine.BenchFailed, match=complaint):
+            engine.run(str(program), "one", True, 0)
+        return
+    done = engine.run(str(program), "one", True, 0)
+    assert done["command"].endswith("--runs 1 --json one") and done["figures"] == []
+    assert 0 < done["share"] <= 1
 
 
 def test_hugepages_are_used_if_there_are_enough():

@@ -23,7 +23,7 @@ def test_a_table_as_markdown():
 
 
 @pytest.mark.parametrize("cell, rule", [("1.5", "---:"), (12345, "---:"), ("words", "---"),
-                                        ("-", "---:")])
+                                        ("-", "---:"), ("-1.5", "---:"), ("- 2", "---")])
 def test_figures_stand_at_the_right(cell, rule):
     assert pages.markdown(table("t", [["x", cell]])).splitlines()[3] == f"| --- | {rule} |"
 
