@@ -97,8 +97,8 @@ def contents(parts, named):
                 out[name] = markdown(table)
             else:
                 unnamed.append(markdown(table))
-        if unnamed and part in named:
-            out[part] = "\n\n".join(unnamed)
+        if tables and part in named:
+            out[part] = "\n\n".join(unnamed) or "None."
         else:
             left += unnamed
     if left:

@@ -172,7 +172,8 @@ def test_cases_are_those_that_the_program_has(tmp_path):
 
 
 @pytest.mark.parametrize("script, complaint", [
-    ("echo '[]'", None), ("echo what is wrong >&2; exit 1", "what is wrong"), ("kill -9 $$", "one")])
+    ("echo '[]'", None), ("echo what is wrong >&2; exit 1", "what is wrong"),
+    ("kill -9 $$", "one")])
 def test_a_case_is_run(tmp_path, script, complaint):
     program = tmp_path / "bench"
     program.write_text(f"#!/bin/sh\n{script}\n")

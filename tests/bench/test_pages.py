@@ -56,9 +56,10 @@ NAMED = {"a", "part", "others"}
 
 
 @pytest.mark.parametrize("parts, places", [
-    ({"part": ["a"]}, {"a": ["a"]}),
+    ({"part": ["a"]}, {"a": ["a"], "part": []}),
+    ({"part": []}, {}),
     ({"part": ["a", "b", "c"]}, {"a": ["a"], "part": ["b", "c"]}),
-    ({"else": ["b"], "part": ["a"]}, {"a": ["a"], "others": ["b"]}),
+    ({"else": ["b"], "part": ["a"]}, {"a": ["a"], "part": [], "others": ["b"]}),
     ({"part": ["a", "a"]}, {"a": ["a"], "part": ["a"]}),
     ({"part": ["part", "b"]}, {"part": ["part", "b"]}),
     ({"else": ["a"], "part": ["part"]}, {"a": ["a"], "part": ["part"]}),
