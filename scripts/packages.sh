@@ -3,6 +3,7 @@
 
 build_packages="g++ meson ninja-build pkg-config libdpdk-dev libxxhash-dev libsodium-dev
   libexpected-dev libpcap-dev libcmocka-dev"
+instruction_packages="binutils valgrind"
 run_packages="iproute2 ethtool python3 rabbitmq-server"
 test_packages="clang mosquitto mosquitto-clients haproxy python3-pytest python3-pytest-timeout
   python3-paho-mqtt python3-scapy tcpdump tshark"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds and tests everything, as CI does. Needs root: packages are installed, namespaces are made.
 #
-#   scripts/test.sh        all: three builds, the unit, engine, golden and end-to-end suites
+#   scripts/test.sh        all: three builds, the suites unit, engine, golden, bench, e2e
 #   scripts/test.sh unit   the unit suite only, with what is installed
 #
 # The last line is "N passed, N failed", summed over all suites.
@@ -79,6 +79,7 @@ contained() {
   CXX=clang++ build build-clang || results+=("the build in build-clang")
   meson_suite build unit engine
   pytest_suite build golden
+  pytest_suite build bench
   if build build-asan -Doptimization=1 -Ddebug=true -Dwerror=false \
     -Db_sanitize=address,undefined -Db_lundef=false
   then

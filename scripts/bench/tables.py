@@ -41,11 +41,11 @@ class Results:
         report = run.get(name, {}).get(self._phase)
         return None if report is None else figure(report)
 
-    def ratio(self, name, figure, inverse=False):
-        """To HAProxy, made within each run; of these the median."""
+    def ratio(self, name, figure, inverse=False, peer=PEER):
+        """To the peer, made within each run; of these the median."""
         ratios = []
         for run in self._runs:
-            mine, theirs = (self._value(run, n, figure) for n in (name, PEER))
+            mine, theirs = (self._value(run, n, figure) for n in (name, peer))
             if inverse:
                 mine, theirs = theirs, mine
             if mine is not None and theirs:
@@ -102,10 +102,11 @@ def cost_table(runs, phase, thing, count):
     for name in results.names:
         row = [_TITLES[name], spread(results.values(name, rate)), results.ratio(name, rate)]
         if name == "direct":
-            rows.append(row + [_NONE] * 8 + [percent(results.values(name, load_busy))])
+            rows.append(row + [_NONE] * 9 + [percent(results.values(name, load_busy))])
             continue
         rows.append(row + [
             spread(results.values(name, cost)), results.ratio(name, cost),
+            results.ratio(name, cost, peer="nginx"),
             spread(results.values(name, net_cost)), results.ratio(name, net_cost),
             *(number(statistics.median(results.values(name, lambda r, f=f: r[f])))
               for f in ("frames", "own_cost")),
@@ -114,7 +115,7 @@ def cost_table(runs, phase, thing, count):
     return {
         "name": f"peers-{phase}", "title": f"{count}: rate, and CPU time of the balancer",
         "columns": ["balancer", f"{thing}s/s", "to HAProxy", f"CPU us/{thing}", "to HAProxy",
-                    "without empty polls", "to HAProxy", "frames", "own threads us",
+                    "to nginx", "without empty polls", "to HAProxy", "frames", "own threads us",
                     "user/system/softirq %", "CPU 1 busy", "CPU 0 busy"],
         "rows": rows,
         "notes": [_COST_NOTE, _EMPTY_NOTE, *limits(results)]}
