@@ -16,7 +16,6 @@ constexpr uint16_t kBurst = 32;
 constexpr uint32_t kIdleBeforeRest = 2000;  // loops; some hundred microseconds
 // Where frames wake the core, it gets up only for timers (of 1 ms) and the sweep of its table.
 constexpr std::chrono::nanoseconds kDoze{2'000'000};
-constexpr std::chrono::nanoseconds kNap{70'000};  // with the kernel's wake-up below 100 us
 
 }  // namespace
 
@@ -164,9 +163,10 @@ void CoreLoop::rest(size_t work) {
 }
 
 void CoreLoop::doze() {
-  const bool good = inbox_.bell->wait(all_ports_wake_ ? kDoze : kNap);
+  const std::chrono::nanoseconds pause = snapshot_->settings.poll_pause;
+  const bool good = inbox_.bell->wait(all_ports_wake_ ? kDoze : pause);
   if (good) return;
-  const timespec nap{0, kNap.count()};
+  const timespec nap{0, pause.count()};
   nanosleep(&nap, nullptr);
 }
 
