@@ -23,7 +23,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from scripts.bench import candidates, measure, network, peers, phases, tables  # noqa: E402
-from tests.support import netns, rawhost  # noqa: E402
+from tests.support import rawhost  # noqa: E402
 
 
 class AfXdp(candidates.MqlbAfXdp):
@@ -225,8 +225,8 @@ def make(runs, options):
             f"core) in {sizes.seconds:g} s without traffic.",
             f"Wake-up: {sizes.probes} SYNs a run, each after a pause of {1000 * _PAUSES[0]:.0f} to "
             f"{1000 * _PAUSES[1]:.0f} ms, from a packet socket in the clients' namespace until it "
-            "gets the SYN-ACK, by the kernel's time stamps there: both ways over the veth are part of "
-            "it. Busy is the same without falling asleep: the floor."]}
+            "gets the SYN-ACK, by the kernel's time stamps there: both ways over the veth are part "
+            "of it. Busy is the same without falling asleep: the floor."]}
 
 
 def arguments():

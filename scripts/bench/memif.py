@@ -1,4 +1,4 @@
-"""mqlb between two memif ports, and mqlb-replay on the other end of both: all clients and brokers."""
+"""mqlb between two memif ports, and mqlb-replay at the other end of both."""
 
 import json
 import os

@@ -60,8 +60,9 @@ class Place:
 
 def testpmd(devices, mode, seconds, huge, first=False):
     """(packets forwarded, CPU seconds) of one forwarding core. first: frames that then go round."""
-    argv = ["stdbuf", "-oL", _TESTPMD, *eal(huge, 256, f"mqlb-testpmd{os.getpid()}", devices), "--", "-i",
-            f"--forward-mode={mode}", "--total-num-mbufs=8192"]
+    argv = ["stdbuf", "-oL", _TESTPMD,
+            *eal(huge, 256, f"mqlb-testpmd{os.getpid()}", devices),
+            "--", "-i", f"--forward-mode={mode}", "--total-num-mbufs=8192"]
     with tempfile.TemporaryFile("w+") as log, Place.popen(
             argv, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, text=True) as run:
         try:

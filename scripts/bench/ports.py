@@ -109,7 +109,8 @@ def null_table(runs):
             "columns": ["program", "million frames/s", "ns/frame", "to macswap"], "rows": rows,
             "notes": ["net_null gives as many empty frames as are asked for. testpmd sends them on "
                       "(to nowhere); mqlb has to look at each, counts why it drops it, and gives "
-                      "its buffer back: the ceiling of its receive-and-drop path, not of splicing."]}
+                      "its buffer back: the ceiling of its receive-and-drop path; nothing is "
+                      "spliced."]}
 
 
 def ring_table(runs):
@@ -153,13 +154,14 @@ def memif_table(runs):
                       *(tables.spread([1e6 * v for v in values(f)]) for f in ("cost", "net_cost")),
                       *(tables.percent(values(f))
                         for f in ("idle_loops", "cpu", "work", "load_cpu"))]],
-            "notes": [f"{runs[0]['clients']} clients at a time connect, publish 16 bytes with QoS 0 "
-                      f"{runs[0]['publishes'] // runs[0]['connections']:,} times and leave. Clients "
-                      "and brokers are one thread of mqlb-replay, which builds and checks each "
-                      "frame; every byte arrived. Figures are of the time in which most frames came.",
+            "notes": [f"{runs[0]['clients']} clients at a time connect, publish 16 bytes with QoS "
+                      f"0 {runs[0]['publishes'] // runs[0]['connections']:,} times and leave. "
+                      "Clients and brokers are one thread of mqlb-replay, which builds and checks "
+                      "each frame; every byte arrived. Figures are of the time in which most "
+                      "frames came.",
                       f"The limit is {limit}.",
-                      "Without empty polls: less mqlb's loops that found nothing (show cores), times "
-                      "what one takes while the ports are not connected."]}
+                      "Without empty polls: less mqlb's loops that found nothing (show cores), "
+                      "times what one takes while the ports are not connected."]}
 
 
 _TABLES = {"null": null_table, "ring": ring_table, "memif": memif_table}

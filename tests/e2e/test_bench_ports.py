@@ -11,7 +11,7 @@ import pytest
 from scripts.bench import memif, pmd, ports
 from tests.support import netns
 
-pytestmark = pytest.mark.skipif(os.cpu_count() < 2, reason="what is measured needs a CPU for itself")
+pytestmark = pytest.mark.skipif(os.cpu_count() < 2, reason="a CPU is for what is measured")
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def left_behind():
 
 def test_the_tables(tmp_path):
     file = tmp_path / "ports.json"
-    done = subprocess.run([sys.executable, "scripts/bench/ports.py", "--quick", "--json", str(file)],
+    done = subprocess.run([sys.executable, "scripts/bench/ports.py", "--quick", "--json", file],
                           cwd=netns.ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     tables = json.loads(file.read_text(encoding="utf-8"))
