@@ -33,6 +33,8 @@ struct CaseOptions {
 [[nodiscard]] base::Result<Figures> measure_floods(const CaseOptions& options);
 // Memory of one core for so many flows, all taken at the start, and the time that takes.
 [[nodiscard]] base::Result<Figures> measure_memory(const CaseOptions& options);
+// Spliced packets by ports over rings, beside the same without ports and ports without mqlb.
+[[nodiscard]] base::Result<Figures> measure_ports(const CaseOptions& options);
 // Tables of 65,537 slots: time to build, and what moves when a broker joins.
 [[nodiscard]] base::Result<Figures> measure_maglev(const CaseOptions& options);
 

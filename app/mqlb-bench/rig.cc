@@ -78,6 +78,7 @@ void MemoryIo::release(std::span<const engine::Frame> frames) {
 }
 
 size_t MemoryIo::transmit(config::PortId port, std::span<const engine::Frame> frames) {
+  if (instead != nullptr) return instead->transmit(port, frames);
   sent += frames.size();
   if (keep) {
     for (const engine::Frame& frame : frames) kept.push_back({port, frame});

@@ -37,6 +37,7 @@ class MemoryIo final : public engine::FrameIo {
   bool keep = false;
   std::vector<Sent> kept;
   uint64_t sent = 0;
+  engine::FrameIo* instead = nullptr;  // takes all that is sent, if set
 
  private:
   rte_mempool* pool_;

@@ -52,7 +52,7 @@ class PatientClock {
 class Live {
  public:
   explicit Live(dpdk::Ports& ports)
-      : ports_(ports), io_(ports, 0, nullptr), output_(io_, counters_) {}
+      : ports_(ports), io_(ports, 0, nullptr, nullptr), output_(io_, counters_) {}
 
   void send(config::PortId port, base::Bytes bytes) {
     engine::Frame frame;

@@ -128,6 +128,7 @@ base::Result<void> Daemon::start() {
 
 Daemon::~Daemon() {
   board_.stop.store(true);
+  if (fabric_) fabric_->ring_all();
   for (const DataCore& core : cores_) {
     if (core.launched) rte_eal_wait_lcore(core.lcore);
   }
@@ -158,7 +159,9 @@ void Daemon::send(config::PortId port, base::Bytes frame) {
   }
   std::copy(frame.begin(), frame.end(), reinterpret_cast<uint8_t*>(room));
   m->port = port;
-  if (rte_ring_enqueue(fabric_->inbox(0).transmit.get(), m) != 0) rte_pktmbuf_free(m);
+  dpdk::Inbox& inbox = fabric_->inbox(0);
+  if (rte_ring_enqueue(inbox.transmit.get(), m) != 0) rte_pktmbuf_free(m);
+  inbox.bell->ring();
 }
 
 config::IdUse Daemon::id_use() const {
@@ -222,6 +225,7 @@ base::Result<void> Daemon::apply(const config::Model& model) {
   auto next = config::compile(model, snapshot_.get(), id_use());
   if (!next) return tl::unexpected(next.error());
   board_.snapshot.store(next->get(), std::memory_order_release);
+  fabric_->ring_all();
   const uint64_t token = rte_rcu_qsbr_start(rcu_.get());
   rte_rcu_qsbr_check(rcu_.get(), token, true);
   snapshot_ = std::move(*next);

@@ -95,6 +95,7 @@ const std::vector<ArgumentType>& argument_types() {
       number("max-flows", config::kMaxFlowsRange),
       number("max-connecting", config::kMaxConnectingRange),
       number("rst-per-second", config::kRstPerSecondRange),
+      number("poll-pause", config::kPollPauseRange),
   };
   return types;
 }

@@ -13,6 +13,11 @@ Result<void> set_poll(Model& model, const Args& args) {
   return {};
 }
 
+Result<void> set_poll_pause(Model& model, const Args& args) {
+  model.settings.poll_pause = args.duration<std::chrono::microseconds>("MICROSECONDS");
+  return {};
+}
+
 template <seconds config::Settings::*member>
 Result<void> set_seconds(Model& model, const Args& args) {
   model.settings.*member = args.duration<seconds>("SECONDS");
@@ -32,6 +37,9 @@ std::vector<Command> setting_commands() {
   constexpr Where anywhere = Where::anywhere;
   return {
       {"set poll MODE:busy|adaptive", "whether idle cores sleep", anywhere, set_poll},
+      {"set poll-pause MICROSECONDS:poll-pause",
+       "how long idle cores sleep at a time where frames do not wake them", anywhere,
+       set_poll_pause},
       {"set idle-floor SECONDS:idle-floor", "the shortest idle timeout, whatever the keep alive",
        anywhere, set_seconds<&Settings::idle_floor>},
       {"set idle-max SECONDS:idle-max", "the idle timeout of clients without keep alive", anywhere,

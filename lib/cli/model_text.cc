@@ -97,6 +97,7 @@ void put_listener(std::string& out, const config::Listener& listener) {
 void put_settings(std::string& out, const config::Settings& s) {
   const config::Settings standard;
   put_set(out, "set poll", s.poll, standard.poll);
+  put_set(out, "set poll-pause", s.poll_pause, standard.poll_pause);
   put_set(out, "set idle-floor", s.idle_floor, standard.idle_floor);
   put_set(out, "set idle-max", s.idle_max, standard.idle_max);
   put_set(out, "set closing-timeout", s.closing_timeout, standard.closing_timeout);

@@ -25,6 +25,7 @@ inline constexpr Range kConnectTriesRange{1, 16};
 inline constexpr Range kConnectTimeoutRange{10, 60'000};     // milliseconds
 inline constexpr Range kMaxConnectRange{128, 1'048'576};     // bytes
 inline constexpr Range kConnectDeadlineRange{100, 600'000};  // milliseconds
+inline constexpr Range kPollPauseRange{1, 10'000};           // microseconds
 inline constexpr Range kIdleFloorRange{1, 604'800};          // seconds, as those below
 inline constexpr Range kIdleMaxRange{1, 259'200};            // a record has 16 bits of 4 s
 inline constexpr Range kClosingTimeoutRange{1, 600};

@@ -94,6 +94,7 @@ struct Listener {
 
 struct Settings {
   PollMode poll = PollMode::adaptive;
+  std::chrono::microseconds poll_pause{70};  // of an idle core that no frame wakes
   // Flows end after 1.5 x keep alive, but never before idle_floor; with keep alive 0 after
   // idle_max.
   std::chrono::seconds idle_floor{120};

@@ -326,7 +326,8 @@ Result<void> check_listeners(const Model& model) {
 Result<void> check_settings(const Model& model) {
   const Settings& s = model.settings;
   for (const Result<void>& r :
-       {check_range(s.idle_floor, kIdleFloorRange, "idle-floor"),
+       {check_range(s.poll_pause, kPollPauseRange, "poll-pause"),
+        check_range(s.idle_floor, kIdleFloorRange, "idle-floor"),
         check_range(s.idle_max, kIdleMaxRange, "idle-max"),
         check_range(s.closing_timeout, kClosingTimeoutRange, "closing-timeout"),
         check_range(s.half_close_timeout, kHalfCloseTimeoutRange, "half-close-timeout"),

@@ -14,7 +14,8 @@ namespace {
 
 constexpr uint16_t kBurst = 32;
 constexpr uint32_t kIdleBeforeRest = 2000;  // loops; some hundred microseconds
-constexpr long kRestNanoseconds = 70'000;   // with the kernel's wake-up below 100 us
+// Where frames wake the core, it gets up only for timers (of 1 ms) and the sweep of its table.
+constexpr std::chrono::nanoseconds kDoze{2'000'000};
 
 }  // namespace
 
@@ -39,7 +40,15 @@ CoreLoop::CoreLoop(engine::CoreIndex index, const Ports& ports, Fabric& fabric, 
       board_(board),
       clock_(clock),
       link_(fabric),
-      io_(ports, index, fabric.inbox(0).transmit.get()) {}
+      io_(ports, index, fabric.inbox(0).transmit.get(), fabric.inbox(0).bell.get()) {
+  for (const RxQueue& queue : ports.queues_of(index)) {
+    if (queue.socket == PortSockets::kNone) {
+      all_ports_wake_ = false;
+    } else {
+      inbox_.bell->watch(queue.socket);
+    }
+  }
+}
 
 void CoreLoop::run() {
   prctl(PR_SET_TIMERSLACK, 1000UL, 0, 0, 0);
@@ -53,7 +62,8 @@ void CoreLoop::run() {
     work += poll_inbox();
     core_->advance();
     core_->flush();
-    run_task();
+    link_.ring();
+    work += run_task();
     rest(work);
   }
   running_.store(false, std::memory_order_release);
@@ -117,14 +127,18 @@ size_t CoreLoop::poll_inbox() {
   return work + n;
 }
 
-void CoreLoop::run_task() {
+// A task that is not done counts as work: its next slice must not wait.
+size_t CoreLoop::run_task() {
   const CoreTask* task = task_.load(std::memory_order_acquire);
-  if (task != nullptr && (*task)(*core_)) task_.store(nullptr, std::memory_order_release);
+  if (task == nullptr) return 0;
+  if ((*task)(*core_)) task_.store(nullptr, std::memory_order_release);
+  return 1;
 }
 
 bool CoreLoop::perform(const CoreTask& task) {
   if (!running_.load(std::memory_order_acquire)) return false;
   task_.store(&task, std::memory_order_release);
+  inbox_.bell->ring();
   while (task_.load(std::memory_order_acquire) != nullptr) std::this_thread::yield();
   return true;
 }
@@ -132,17 +146,28 @@ bool CoreLoop::perform(const CoreTask& task) {
 // Backs off after a while without work, unless the operator wants the lowest latency.
 void CoreLoop::rest(size_t work) {
   loops_.add();
-  if (work > 0) {
+  if (work == 0) idle_loops_.add();
+  if (work > 0 || snapshot_->settings.poll == config::PollMode::busy) {
     idle_ = 0;
-    return;
+    if (inbox_.bell->announced()) inbox_.bell->withdraw();
   }
-  idle_loops_.add();
-  if (snapshot_->settings.poll == config::PollMode::busy || ++idle_ < kIdleBeforeRest) {
+  if (work > 0) return;
+  if (idle_ < kIdleBeforeRest) {
+    ++idle_;
     rte_pause();
-    return;
+  } else if (!inbox_.bell->announced()) {
+    inbox_.bell->announce();  // and looks once more at everything
+  } else {
+    doze();
   }
-  const timespec pause{0, kRestNanoseconds};
-  nanosleep(&pause, nullptr);
+}
+
+void CoreLoop::doze() {
+  const std::chrono::nanoseconds pause = snapshot_->settings.poll_pause;
+  const bool good = inbox_.bell->wait(all_ports_wake_ ? kDoze : pause);
+  if (good) return;
+  const timespec nap{0, pause.count()};
+  nanosleep(&nap, nullptr);
 }
 
 }  // namespace mqlb::dpdk

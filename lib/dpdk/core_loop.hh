@@ -50,8 +50,9 @@ class CoreLoop {
   size_t poll_ports();
   size_t poll_inbox();
   void follow_configuration();
-  void run_task();
+  size_t run_task();
   void rest(size_t work);
+  void doze();
 
   engine::CoreIndex index_;
   const Ports& ports_;
@@ -64,6 +65,7 @@ class CoreLoop {
   const config::Snapshot* snapshot_ = nullptr;
   std::atomic<const CoreTask*> task_{nullptr};
   std::atomic<bool> running_{false};
+  bool all_ports_wake_ = true;  // by sockets
   base::Counter loops_;
   base::Counter idle_loops_;
   uint32_t idle_ = 0;  // loops without work, in a row

@@ -40,6 +40,9 @@ base::Result<Fabric> Fabric::create(size_t cores, unsigned message_room) {
       return base::fail(std::string("no memory for queues between cores: ") +
                         rte_strerror(rte_errno));
     }
+    auto bell = Bell::create();
+    if (!bell) return tl::unexpected(bell.error());
+    inbox.bell = std::move(*bell);
     fabric.inboxes_.push_back(std::move(inbox));
   }
   fabric.to_control_.reset(rte_ring_create("mqlb_control", kControlRoom, socket, RING_F_SC_DEQ));
@@ -47,12 +50,26 @@ base::Result<Fabric> Fabric::create(size_t cores, unsigned message_room) {
   return fabric;
 }
 
+void Fabric::ring_all() {
+  for (Inbox& inbox : inboxes_) inbox.bell->ring();
+}
+
+void Link::ring() {
+  if (sent_to_.none()) return;
+  for (size_t core = 0; core < fabric_.cores(); ++core) {
+    if (sent_to_[core]) fabric_.inbox(core).bell->ring();
+  }
+  sent_to_.reset();
+}
+
 bool Link::send(const engine::Message& message) {
+  sent_to_[message.to] = true;
   return rte_ring_enqueue_elem(fabric_.inbox(message.to).messages.get(),
                                const_cast<engine::Message*>(&message), sizeof message) == 0;
 }
 
 bool Link::hand_over(engine::CoreIndex to, const engine::Frame& frame) {
+  sent_to_[to] = true;
   return enqueue(fabric_.inbox(to).frames.get(), frame);
 }
 

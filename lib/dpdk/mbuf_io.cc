@@ -46,6 +46,7 @@ size_t MbufIo::transmit(config::PortId port, std::span<const engine::Frame> fram
   if (queue == Ports::kNoQueue) {
     sent =
         rte_ring_enqueue_burst(to_first_core_, reinterpret_cast<void**>(mbufs.data()), n, nullptr);
+    first_bell_->ring();
   } else {
     sent = rte_eth_tx_burst(ports_.dpdk_port(port), queue, mbufs.data(), n);
     // A full ring is often free again after one more try, which lets the driver reclaim.

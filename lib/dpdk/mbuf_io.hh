@@ -3,6 +3,7 @@
 
 #include <rte_mbuf.h>
 
+#include "lib/dpdk/bell.hh"
 #include "lib/dpdk/ports.hh"
 #include "lib/engine/frame.hh"
 
@@ -33,9 +34,10 @@ namespace mqlb::dpdk {
 
 class MbufIo : public engine::FrameIo {
  public:
-  // to_first_core: where frames go that this core has no transmit queue for.
-  MbufIo(const Ports& ports, size_t core, rte_ring* to_first_core)
-      : ports_(ports), core_(core), to_first_core_(to_first_core) {}
+  // to_first_core: where frames go that this core has no transmit queue for; null with its bell if
+  // it has one for every port.
+  MbufIo(const Ports& ports, size_t core, rte_ring* to_first_core, Bell* first_bell)
+      : ports_(ports), core_(core), to_first_core_(to_first_core), first_bell_(first_bell) {}
 
   size_t allocate(std::span<engine::Frame> out) override;
   void release(std::span<const engine::Frame> frames) override;
@@ -45,6 +47,7 @@ class MbufIo : public engine::FrameIo {
   const Ports& ports_;
   size_t core_;
   rte_ring* to_first_core_;
+  Bell* first_bell_;  // wakes that core
 };
 
 }  // namespace mqlb::dpdk

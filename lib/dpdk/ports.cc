@@ -69,9 +69,12 @@ base::Result<Ports> Ports::start(std::span<const config::Port> ports,
     return base::fail("no memory for " + std::to_string(buffers) + " packet buffers: " +
                       rte_strerror(rte_errno) + " (more DPDK memory: -m, or hugepages)");
   }
+  PortSockets sockets;
   for (size_t i = 0; i < ports.size(); ++i) {
     const auto id = static_cast<config::PortId>(i);
-    if (auto done = out.start_port(id, ports[i]); !done) return tl::unexpected(done.error());
+    if (auto done = out.start_port(id, ports[i], sockets); !done) {
+      return tl::unexpected(done.error());
+    }
     out.share_out(id, ports[i], cores);
   }
   return out;
@@ -121,15 +124,19 @@ base::Result<void> Ports::configure(const config::Port& config,
   return {};
 }
 
-base::Result<void> Ports::start_port(config::PortId id, const config::Port& config) {
+base::Result<void> Ports::start_port(config::PortId id, const config::Port& config,
+                                     PortSockets& sockets) {
   Port& port = ports_[id];
   uint16_t rx_descriptors = kDescriptors;
   uint16_t tx_descriptors = kDescriptors;
   int code = rte_eth_dev_adjust_nb_rx_tx_desc(port.dpdk_port, &rx_descriptors, &tx_descriptors);
+  rte_eth_dev_info info{};
+  if (code == 0) code = rte_eth_dev_info_get(port.dpdk_port, &info);
   const int socket = rte_eth_dev_socket_id(port.dpdk_port);
   const auto node = static_cast<unsigned>(socket);
   for (uint16_t q = 0; code == 0 && q < port.rx_queues; ++q) {
     code = rte_eth_rx_queue_setup(port.dpdk_port, q, rx_descriptors, node, nullptr, pool_.get());
+    port.sockets.push_back(sockets.claim(info.driver_name, info.if_index));
   }
   for (uint16_t q = 0; code == 0 && q < port.tx_queues; ++q) {
     code = rte_eth_tx_queue_setup(port.dpdk_port, q, tx_descriptors, node, nullptr);
@@ -151,7 +158,8 @@ void Ports::share_out(config::PortId id, const config::Port& config,
     if (takes_part(config.role, cores[core])) pollers.push_back(core);
   }
   for (uint16_t q = 0; q < ports_[id].rx_queues; ++q) {
-    core_queues_[pollers[q % pollers.size()]].push_back({id, ports_[id].dpdk_port, q});
+    core_queues_[pollers[q % pollers.size()]].push_back(
+        {id, ports_[id].dpdk_port, q, ports_[id].sockets[q]});
   }
 }
 

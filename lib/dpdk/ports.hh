@@ -11,6 +11,7 @@
 
 #include "lib/base/result.hh"
 #include "lib/config/snapshot.hh"
+#include "lib/dpdk/port_sockets.hh"
 #include "lib/wire/address.hh"
 
 struct rte_mempool;
@@ -27,6 +28,7 @@ struct RxQueue {
   config::PortId port = 0;
   uint16_t dpdk_port = 0;
   uint16_t queue = 0;
+  int socket = PortSockets::kNone;  // readable when a frame arrives
 };
 
 struct PortStatistics {
@@ -65,13 +67,15 @@ class Ports {
     uint16_t dpdk_port = 0;
     uint16_t rx_queues = 0;
     uint16_t tx_queues = 0;
+    std::vector<int> sockets;  // of the receive queues
     wire::MacAddress mac;
     bool started = false;
   };
   Ports() = default;
 
   base::Result<void> configure(const config::Port& config, std::span<const config::CoreRole> cores);
-  base::Result<void> start_port(config::PortId id, const config::Port& config);
+  base::Result<void> start_port(config::PortId id, const config::Port& config,
+                                PortSockets& sockets);
   void share_out(config::PortId id, const config::Port& config,
                  std::span<const config::CoreRole> cores);
 

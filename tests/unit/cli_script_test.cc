@@ -123,6 +123,7 @@ Model all_settings_changed() {
   m.pools[2].proxy_protocol = config::ProxyProtocol::v1;
   m.listeners.push_back({"six", endpoint("[2001:db8:1::10]:8883"), "all", 4096, milliseconds(500)});
   m.settings = {config::PollMode::busy,
+                std::chrono::microseconds(10),
                 seconds(11),
                 seconds(12),
                 seconds(13),

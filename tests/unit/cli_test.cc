@@ -59,6 +59,7 @@ const Good kGood[] = {
     {"set snat-quarantine 30", ""},
     {"set max-connecting 100", ""},
     {"set rst-per-second 10", ""},
+    {"set poll-pause 200", ""},
     {"show version", "mqlb"},
     {"show ports", "net_af_packet0"},
     {"show cores", "both"},

@@ -212,6 +212,7 @@ void pools(void**) {
 }
 
 void listeners_and_settings(void**) {
+  using std::chrono::microseconds;
   using std::chrono::milliseconds;
   using std::chrono::seconds;
   check_all({
@@ -237,6 +238,8 @@ void listeners_and_settings(void**) {
       {"snat-quarantine is 3601", [](Model& m) { m.settings.snat_quarantine = seconds(3601); }},
       {"max-flows is 0", [](Model& m) { m.settings.max_flows = 0; }},
       {"max-connecting is 0", [](Model& m) { m.settings.max_connecting = 0; }},
+      {"poll-pause is 0", [](Model& m) { m.settings.poll_pause = microseconds(0); }},
+      {"poll-pause is 10001", [](Model& m) { m.settings.poll_pause = microseconds(10'001); }},
       {"rst-per-second is 10000001", [](Model& m) { m.settings.rst_per_second = 10'000'001; }},
   });
 }
