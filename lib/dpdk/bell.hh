@@ -10,13 +10,14 @@
 #include <memory>
 #include <vector>
 
+#include "lib/base/cache_line.hh"
 #include "lib/base/result.hh"
 
 struct pollfd;
 
 namespace mqlb::dpdk {
 
-class Bell {
+class alignas(base::kCacheLine) Bell {
  public:
   [[nodiscard]] static base::Result<std::unique_ptr<Bell>> create();
   Bell(const Bell&) = delete;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lib/base/cache_line.hh"
 #include "lib/base/counters.hh"
 #include "lib/engine/addresses.hh"
 #include "lib/engine/frame.hh"
@@ -90,7 +91,7 @@ struct ListenerCounters {
   base::Counter flows;  // now
   base::Counter accepted, spliced, refused;
 };
-struct ObjectCounters {
+struct alignas(base::kCacheLine) ObjectCounters {
   std::array<BackendCounters, config::kMaxBackends> backends;
   std::array<ListenerCounters, config::kMaxListeners> listeners;
   std::array<base::Counter, config::kMaxSnats> snats;  // ports taken now
@@ -119,7 +120,7 @@ struct PortSide {
   uint16_t longest = 0;  // bytes of a frame that may go out
 };
 
-struct CoreContext {
+struct alignas(base::kCacheLine) CoreContext {
   CoreContext(CoreIndex core, Shared& common, FrameIo& io, MessageSink& message_sink)
       : index(core), shared(common), sink(message_sink), output(io, counters) {}
 
