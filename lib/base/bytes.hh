@@ -37,6 +37,11 @@ inline void store_be32(uint8_t* p, uint32_t v) {
   std::memcpy(p, &v, sizeof v);
 }
 
+inline void store_be64(uint8_t* p, uint64_t v) {
+  v = __builtin_bswap64(v);
+  std::memcpy(p, &v, sizeof v);
+}
+
 [[nodiscard]] inline Bytes as_bytes(std::string_view s) {
   return {reinterpret_cast<const uint8_t*>(s.data()), s.size()};
 }

@@ -8,7 +8,7 @@ namespace mqlb::wire {
 namespace {
 
 constexpr uint8_t kTtl = 64;
-constexpr uint16_t kDontFragment = 0x4000;
+constexpr uint32_t kDontFragment = 0x4000;
 
 void write_ethernet(uint8_t* frame, const LinkPair& link, uint16_t type) {
   EthernetView ethernet(frame);
@@ -17,18 +17,17 @@ void write_ethernet(uint8_t* frame, const LinkPair& link, uint16_t type) {
   ethernet.set_type(type);
 }
 
+// Headers are written in words, as the checksums read them: to read a word that was written in
+// parts would wait for those.
 void write_ipv4(uint8_t* p, const IpAddress& source, const IpAddress& destination,
                 uint16_t total_length) {
-  std::memset(p, 0, kIpv4Header);
-  p[0] = 0x45;
-  base::store_be16(p + 6, kDontFragment);
-  p[9] = kProtocolTcp;
+  base::store_be32(p, 0x45000000U | total_length);
+  base::store_be32(p + 4, kDontFragment);
+  base::store_be32(p + 8, uint32_t{kTtl} << 24 | uint32_t{kProtocolTcp} << 16);
   Ipv4View ip(p);
-  ip.set_total_length(total_length);
-  ip.set_ttl(kTtl);
   ip.set_source(source);
   ip.set_destination(destination);
-  ip.update_checksum();
+  ip.set_checksum(checksum_of(sum_bytes({p, kIpv4Header})));
 }
 
 }  // namespace
@@ -47,20 +46,17 @@ size_t build_segment(const Segment& segment, base::MutableBytes out) {
   write_ipv4(ip, segment.source.address, segment.destination.address,
              static_cast<uint16_t>(kIpv4Header + tcp_length));
   uint8_t* p = ip + kIpv4Header;
-  std::memset(p, 0, kTcpHeader);
-  TcpView tcp(p);
-  tcp.set_source_port(segment.source.port);
-  tcp.set_destination_port(segment.destination.port);
-  tcp.set_seq(segment.seq);
-  if ((segment.flags & kAck) != 0) tcp.set_ack(segment.ack);
-  p[12] = static_cast<uint8_t>((kTcpHeader + options_length) / 4 << 4);
-  tcp.set_flags(segment.flags);
-  tcp.set_window(segment.window);
+  const auto words = static_cast<uint32_t>((kTcpHeader + options_length) / 4);
+  base::store_be32(p, uint32_t{segment.source.port} << 16 | segment.destination.port);
+  base::store_be32(p + 4, segment.seq.raw());
+  base::store_be32(p + 8, (segment.flags & kAck) != 0 ? segment.ack.raw() : 0);
+  base::store_be32(p + 12, words << 28 | uint32_t{segment.flags} << 16 | segment.window);
+  base::store_be32(p + 16, 0);  // checksum, urgent pointer
   std::memcpy(p + kTcpHeader, options, options_length);
   if (!segment.payload.empty()) {
     std::memcpy(p + kTcpHeader + options_length, segment.payload.data(), segment.payload.size());
   }
-  tcp.set_checksum(tcp_checksum_v4(ip + 12, {p, tcp_length}));
+  TcpView(p).set_checksum(tcp_checksum_v4(ip + 12, {p, tcp_length}));
   return frame_length;
 }
 

@@ -56,38 +56,29 @@ std::optional<TcpOptions> parse_tcp_options(base::Bytes options) {
   return out;
 }
 
+// In words, as the checksum reads them.
 size_t encode_tcp_options(const TcpOptions& options, uint8_t* out) {
-  base::ByteWriter w({out, kMaxTcpOptions});
-  if (options.mss) {
-    w.u8(kOptionMss);
-    w.u8(4);
-    w.be16(*options.mss);
-  }
+  constexpr uint32_t kTwoNops = uint32_t{kOptionNop} << 24 | uint32_t{kOptionNop} << 16;
+  constexpr uint32_t kSackPermitted = uint32_t{kOptionSackPermitted} << 8 | 2;
+  constexpr uint32_t kTimestamps = uint32_t{kOptionTimestamps} << 8 | 10;
+  uint8_t* p = out;
+  const auto add = [&p](uint32_t word) {
+    base::store_be32(p, word);
+    p += 4;
+  };
+  if (options.mss) add(uint32_t{kOptionMss} << 24 | 4U << 16 | *options.mss);
   if (options.timestamps) {
-    if (options.sack_permitted) {
-      w.u8(kOptionSackPermitted);
-      w.u8(2);
-    } else {
-      w.u8(kOptionNop);
-      w.u8(kOptionNop);
-    }
-    w.u8(kOptionTimestamps);
-    w.u8(10);
-    w.be32(options.timestamps->value);
-    w.be32(options.timestamps->echo_reply);
+    add((options.sack_permitted ? kSackPermitted << 16 : kTwoNops) | kTimestamps);
+    add(options.timestamps->value);
+    add(options.timestamps->echo_reply);
   } else if (options.sack_permitted) {
-    w.u8(kOptionNop);
-    w.u8(kOptionNop);
-    w.u8(kOptionSackPermitted);
-    w.u8(2);
+    add(kTwoNops | kSackPermitted);
   }
   if (options.window_scale) {
-    w.u8(kOptionNop);
-    w.u8(kOptionWindowScale);
-    w.u8(3);
-    w.u8(*options.window_scale);
+    add(uint32_t{kOptionNop} << 24 | uint32_t{kOptionWindowScale} << 16 | 3U << 8 |
+        *options.window_scale);
   }
-  return w.size();
+  return static_cast<size_t>(p - out);
 }
 
 size_t encode_sack(std::span<const SackBlock> blocks, uint8_t* options, size_t length) {
