@@ -1,5 +1,7 @@
-// The data core's port I/O, on DPDK's ring ports: frames are put into a ring before the clock runs and
-// taken from the other after it, so receiving and sending are measured without anybody's copy.
+// The data core's port I/O, on DPDK's ring ports: frames are put into a ring before the clock runs
+// and taken from the other after it, so receiving and sending are measured without anybody's copy.
+#include "lib/dpdk/ports.hh"
+
 #include <rte_cycles.h>
 #include <rte_eth_ring.h>
 #include <rte_ethdev.h>
@@ -14,7 +16,6 @@
 #include "app/mqlb-bench/fleet.hh"
 #include "lib/base/random.hh"
 #include "lib/dpdk/fabric.hh"
-#include "lib/dpdk/ports.hh"
 
 namespace mqlb::bench {
 namespace {
@@ -42,8 +43,7 @@ class RingPorts {
       const std::string name = "bench" + std::to_string(made++);
       for (auto* rings : {&out->to_port_, &out->from_port_}) {
         const std::string ring = name + (rings == &out->to_port_ ? "_in" : "_out");
-        (*rings)[port].reset(rte_ring_create(ring.c_str(), kRoom,
-                                             static_cast<int>(rte_socket_id()),
+        (*rings)[port].reset(rte_ring_create(ring.c_str(), kRoom, static_cast<int>(rte_socket_id()),
                                              RING_F_SP_ENQ | RING_F_SC_DEQ));
         if (!(*rings)[port]) return base::fail("no memory for rings");
       }

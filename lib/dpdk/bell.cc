@@ -1,19 +1,19 @@
 #include "lib/dpdk/bell.hh"
 
 #include <poll.h>
+#include <rte_errno.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <ctime>
 
 namespace mqlb::dpdk {
 
 base::Result<std::unique_ptr<Bell>> Bell::create() {
   const int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (event < 0) return base::fail(std::string("no eventfd: ") + std::strerror(errno));
+  if (event < 0) return base::fail(std::string("no eventfd: ") + rte_strerror(errno));
   return std::unique_ptr<Bell>(new Bell(event));
 }
 

@@ -1,12 +1,12 @@
 #include "lib/dpdk/port_sockets.hh"
 
-#include <dirent.h>
 #include <linux/if_packet.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <memory>
+#include <filesystem>
+#include <system_error>
 
 namespace mqlb::dpdk {
 namespace {
@@ -14,10 +14,10 @@ namespace {
 // All of this process, in the order of their numbers.
 std::vector<int> open_descriptors() {
   std::vector<int> out;
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir("/proc/self/fd"), &closedir);
-  if (!directory) return out;
-  while (const dirent* entry = readdir(directory.get())) {
-    if (entry->d_name[0] != '.') out.push_back(std::atoi(entry->d_name));
+  std::error_code error;
+  std::filesystem::directory_iterator entry("/proc/self/fd", error);
+  for (; !error && entry != std::filesystem::end(entry); entry.increment(error)) {
+    out.push_back(std::atoi(entry->path().filename().c_str()));
   }
   std::sort(out.begin(), out.end());
   return out;

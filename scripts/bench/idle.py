@@ -127,6 +127,33 @@ class Prober:
             self._host.sock.setblocking(True)
 
 
+class PipeProber:
+    """What the machine alone takes to wake a process on the balancer's CPU, which tells when it
+    woke: nothing that sleeps can answer sooner."""
+
+    _SLEEPER = """import os, time
+while os.read(0, 1):
+    os.write(1, time.monotonic_ns().to_bytes(8, "big"))
+"""
+
+    def __init__(self):
+        self._process = subprocess.Popen(
+            candidates.on_cpus(network.BALANCER_CPU) + [sys.executable, "-c", self._SLEEPER],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self.probe()  # it has started
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.communicate()
+
+    def probe(self):
+        begin = time.monotonic_ns()
+        self._process.stdin.write(b"1")
+        return (int.from_bytes(self._process.stdout.read(8), "big") - begin) / 1e9
+
+
 def when(control):
     """The kernel's time of a frame, seconds."""
     (data,) = (d for level, kind, d in control
@@ -157,9 +184,16 @@ def share_over(values, limit):
     return 100 * sum(v > limit for v in values) / len(values)
 
 
+def latency(times):
+    return {"p50": percentile(times, 0.5), "p99": percentile(times, 0.99),
+            "over": share_over(times, GOALS["latency"])}
+
+
 def run_one(kind, sizes):
-    """{mode: {cpu, p50, p99, over}} of one daemon."""
+    """{mode: {cpu, p50, p99, over}} of one daemon; and of the machine alone."""
     results = {}
+    with PipeProber() as prober:
+        results["machine"] = latency(wake_ups(prober, sizes.probes))
     with network.Network() as net, measure.MemoryGroup(net.prefix) as group:
         receive_where_sent(net)
         with kind(net, group) as candidate, Prober(net) as prober:
@@ -168,9 +202,7 @@ def run_one(kind, sizes):
                 time.sleep(0.05)
                 cpu = idle_cpu(candidate.process.pid, sizes.seconds)
                 times = wake_ups(prober, sizes.probes)
-                results[mode] = {"cpu": cpu, "p50": percentile(times, 0.5),
-                                 "p99": percentile(times, 0.99),
-                                 "over": share_over(times, GOALS["latency"])}
+                results[mode] = {"cpu": cpu, **latency(times)}
     return results
 
 
@@ -185,7 +217,8 @@ def run_all(options):
             run[name] = run_one(KINDS[name], sizes)
             peers.say(f"run {number + 1}/{options.runs} {name}: " + ", ".join(
                 "{}: CPU {cpu:.1f} %, p50/p99 {p50:.0f}/{p99:.0f} us".format(mode, **figures)
-                for mode, figures in run[name].items()))
+                for mode, figures in run[name].items() if mode in MODES) +
+                ", machine {p50:.0f}/{p99:.0f} us".format(**run[name]["machine"]))
         runs.append(run)
     return runs
 
@@ -197,6 +230,10 @@ def verdict(values, goal):
 def make(runs, options):
     """The table, for the terminal and as JSON."""
     rows = []
+    machine = [[run[name]["machine"][figure] for run in runs for name in options.only]
+               for figure in ("p50", "p99", "over")]
+    rows.append(["(a process woken by a pipe)", "-", "-", "-", tables.spread(machine[0]),
+                 tables.spread(machine[1]), "-", tables.spread(machine[2]), "-"])
     for name in options.only:
         for mode in MODES:
             cpu, p50, p99, over = ([run[name][mode][figure] for run in runs]
@@ -226,7 +263,9 @@ def make(runs, options):
             f"Wake-up: {sizes.probes} SYNs a run, each after a pause of {1000 * _PAUSES[0]:.0f} to "
             f"{1000 * _PAUSES[1]:.0f} ms, from a packet socket in the clients' namespace until it "
             "gets the SYN-ACK, by the kernel's time stamps there: both ways over the veth are part "
-            "of it. Busy is the same without falling asleep: the floor."]}
+            "of it. Busy is the same without falling asleep: the floor.",
+            "A process woken by a pipe: as often and after the same pauses, on the balancer's CPU, "
+            "from the write until it runs: what sleeping costs on this machine whoever sleeps."]}
 
 
 def arguments():

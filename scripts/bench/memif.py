@@ -54,9 +54,10 @@ def samples(lb, process):
     while process.poll() is None:
         try:
             load = pmd.thread_cpu(process.pid, process.pid)
+            demand = pmd.thread_demand(process.pid, process.pid)
         except (OSError, IndexError):
             break  # it ended just now
-        taken.append({**lb.sample(), "load": load})
+        taken.append({**lb.sample(), "load": load, "demand": demand})
         time.sleep(_INTERVAL)
     return taken
 
@@ -118,4 +119,4 @@ def run(clients, publishes, repeats, huge):
             "rate": use["packets"] / use["time"], "cost": use["cpu"] / use["packets"],
             "net_cost": work / use["packets"], "work": work / use["time"],
             "idle_loops": use["idle"] / use["loops"], "cpu": use["cpu"] / use["time"],
-            "load_cpu": use["load"] / use["time"]}
+            "load_cpu": use["load"] / use["time"], "load_demand": use["demand"] / use["time"]}

@@ -33,6 +33,12 @@ def thread_cpu(pid, thread):
         return int(f.read().split()[0]) / 1e9
 
 
+def thread_demand(pid, thread):
+    """Seconds that a thread ran or waited for its CPU, which others had."""
+    with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as f:
+        return sum(map(int, f.read().split()[:2])) / 1e9
+
+
 def worker(pid):
     (thread,) = candidates.tasks_named(_WORKER, f"/proc/{pid}/task")
     return thread

@@ -141,19 +141,19 @@ def ring_table(runs):
 def memif_table(runs):
     def values(figure):
         return [r[figure] for r in runs]
-    work, load = (statistics.median(values(f)) for f in ("work", "load_cpu"))
-    limit = "neither's CPU: they wait for each other, or others have the CPUs"
+    work, load = (statistics.median(values(f)) for f in ("work", "load_demand"))
+    limit = "neither's CPU: they wait for each other"
     if max(work, load) > 0.75:
         limit = "mqlb-replay" if load > work else "mqlb"
     return {"name": "ports-memif", "title": "memif: mqlb and mqlb-replay in two processes",
             "columns": ["publishes", "thousand frames/s through mqlb", "CPU us/frame",
                         "without empty polls", "loops without work", "mqlb's data core busy",
-                        "without empty polls", "mqlb-replay busy"],
+                        "without empty polls", "mqlb-replay busy", "or waiting for CPU 0"],
             "rows": [[f"{runs[0]['publishes']:,}",
                       tables.spread([v / 1000 for v in values("rate")]),
                       *(tables.spread([1e6 * v for v in values(f)]) for f in ("cost", "net_cost")),
                       *(tables.percent(values(f))
-                        for f in ("idle_loops", "cpu", "work", "load_cpu"))]],
+                        for f in ("idle_loops", "cpu", "work", "load_cpu", "load_demand"))]],
             "notes": [f"{runs[0]['clients']} clients at a time connect, publish 16 bytes with QoS "
                       f"0 {runs[0]['publishes'] // runs[0]['connections']:,} times and leave. "
                       "Clients and brokers are one thread of mqlb-replay, which builds and checks "

@@ -37,7 +37,9 @@ def test_all_connections_and_messages_arrive_and_clients_stay(kind):
     for phase in TRAFFIC:
         assert results[phase]["use"]["load_busy"] > 0
         if kind.name != "direct":
-            assert 0 < results[phase]["net_cost"] <= results[phase]["cost"]
+            assert 0 <= results[phase]["net_cost"] <= results[phase]["cost"]
+            # At a low rate nearly all loops are empty: what is left is within the error.
+            assert results[phase]["net_cost"] > 0 or phase == "latency"
 
 
 def unacknowledged(sock):

@@ -57,7 +57,8 @@ def test_testpmd_that_cannot_start_is_not_measured():
 
 
 def sample(at, packets, cpu=0.0):
-    return {"time": at, "packets": packets, "loops": 0, "idle": 0, "cpu": cpu, "load": 0.0}
+    return {"time": at, "packets": packets, "loops": 0, "idle": 0, "cpu": cpu, "load": 0.0,
+            "demand": 0.0}
 
 
 @pytest.mark.parametrize("packets, seconds, counted", [
@@ -80,6 +81,6 @@ def test_nothing_seen_is_no_result(taken):
     (0.3, 0.95, "mqlb-replay"), (0.9, 0.8, "mqlb"), (0.3, 0.5, "neither")])
 def test_the_limit_is_named(work, load, limit):
     run = {"connections": 1, "clients": 1, "publishes": 1, "to_broker": 1, "rate": 1, "cost": 1,
-           "net_cost": 1, "work": work, "idle_loops": 0.5, "cpu": 1, "load_cpu": load}
+           "net_cost": 1, "work": work, "idle_loops": 0.5, "cpu": 1, "load_cpu": 0.1, "load_demand": load}
     (note,) = (n for n in ports.memif_table([run])["notes"] if n.startswith("The limit is"))
     assert note.startswith(f"The limit is {limit}") and note[len("The limit is " + limit)] in ".'"
