@@ -13,7 +13,10 @@ namespace mqlb::dpdk {
 namespace {
 
 constexpr uint16_t kBurst = 32;
-constexpr uint32_t kIdleBeforeRest = 2000;  // loops; some hundred microseconds
+// Loops without work before a core rests: about as long as it takes to be woken by a frame; where
+// only time wakes it, some hundred microseconds, since to oversleep costs more.
+constexpr uint32_t kIdleBeforeSleep = 200;
+constexpr uint32_t kIdleBeforePause = 2000;
 // Where frames wake the core, it gets up only for timers (of 1 ms) and the sweep of its table.
 constexpr std::chrono::nanoseconds kDoze{2'000'000};
 
@@ -152,7 +155,7 @@ void CoreLoop::rest(size_t work) {
     if (inbox_.bell->announced()) inbox_.bell->withdraw();
   }
   if (work > 0) return;
-  if (idle_ < kIdleBeforeRest) {
+  if (idle_ < (all_ports_wake_ ? kIdleBeforeSleep : kIdleBeforePause)) {
     ++idle_;
     rte_pause();
   } else if (!inbox_.bell->announced()) {
