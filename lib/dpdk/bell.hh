@@ -10,14 +10,13 @@
 #include <memory>
 #include <vector>
 
-#include "lib/base/cache_line.hh"
 #include "lib/base/result.hh"
 
 struct pollfd;
 
 namespace mqlb::dpdk {
 
-class alignas(base::kCacheLine) Bell {
+class Bell {
  public:
   [[nodiscard]] static base::Result<std::unique_ptr<Bell>> create();
   Bell(const Bell&) = delete;

@@ -25,7 +25,7 @@ struct Board {
   rte_rcu_qsbr* rcu = nullptr;  // a data core's thread id is its index
 };
 
-class alignas(base::kCacheLine) CoreLoop {
+class CoreLoop {
  public:
   // Makes the core's engine; everything given must outlive the loop. snapshot: in force now.
   [[nodiscard]] static base::Result<std::unique_ptr<CoreLoop>> create(

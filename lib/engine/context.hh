@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "lib/base/cache_line.hh"
 #include "lib/base/counters.hh"
 #include "lib/engine/addresses.hh"
 #include "lib/engine/frame.hh"
@@ -91,7 +90,7 @@ struct ListenerCounters {
   base::Counter flows;  // now
   base::Counter accepted, spliced, refused;
 };
-struct alignas(base::kCacheLine) ObjectCounters {
+struct ObjectCounters {
   std::array<BackendCounters, config::kMaxBackends> backends;
   std::array<ListenerCounters, config::kMaxListeners> listeners;
   std::array<base::Counter, config::kMaxSnats> snats;  // ports taken now
@@ -120,7 +119,7 @@ struct PortSide {
   uint16_t longest = 0;  // bytes of a frame that may go out
 };
 
-struct alignas(base::kCacheLine) CoreContext {
+struct CoreContext {
   CoreContext(CoreIndex core, Shared& common, FrameIo& io, MessageSink& message_sink)
       : index(core), shared(common), sink(message_sink), output(io, counters) {}
 

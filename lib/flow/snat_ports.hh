@@ -9,13 +9,12 @@
 #include <optional>
 #include <vector>
 
-#include "lib/base/cache_line.hh"
 #include "lib/base/seq32.hh"
 #include "lib/flow/record.hh"
 
 namespace mqlb::flow {
 
-class alignas(base::kCacheLine) SnatPorts {
+class SnatPorts {
  public:
   // Ports first..last that are congruent to `residue` modulo `modulus` (how ports are shared among
   // proxies). start: a random number, so that a restarted balancer does not begin where it began
