@@ -19,9 +19,6 @@ struct Figure {
   std::string unit;
 };
 using Figures = std::vector<Figure>;
-// The median, least and most of the runs.
-[[nodiscard]] Figure figure(std::string what, uint64_t flows, std::vector<double> runs,
-                            std::string unit);
 
 struct CaseOptions {
   std::vector<uint32_t> flows{1000, 100'000, 1'000'000};
@@ -34,9 +31,6 @@ struct CaseOptions {
 [[nodiscard]] base::Result<Figures> measure_connections(const CaseOptions& options);
 // SYNs, forged ACKs and segments of unknown flows, and spliced packets between SYNs.
 [[nodiscard]] base::Result<Figures> measure_floods(const CaseOptions& options);
-// Spliced packets and whole connections with worker and proxy on a core each, beside one core with
-// both roles. Needs a second lcore.
-[[nodiscard]] base::Result<Figures> measure_split(const CaseOptions& options);
 // Memory of one core for so many flows, all taken at the start, and the time that takes.
 [[nodiscard]] base::Result<Figures> measure_memory(const CaseOptions& options);
 // Spliced packets by ports over rings, beside the same without ports and ports without mqlb.

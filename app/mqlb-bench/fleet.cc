@@ -158,30 +158,15 @@ void Fleet::look_at(config::PortId port, base::MutableBytes bytes) {
 uint64_t Fleet::open(uint32_t from, uint32_t to) {
   constexpr uint32_t kAtOnce = 1024;  // fewer than may be connecting
   uint64_t cycles = 0;
-  rig_.keep_sent(true);
+  rig_.io().keep = true;
   for (uint32_t begin = from; begin < to && failure_.empty(); begin += kAtOnce) {
     const uint32_t end = std::min(begin + kAtOnce, to);
     next_opened_ = begin;
     cycles += open_some(begin, end);
     if (next_opened_ != end) failure_ = "not every client reached a broker";
   }
-  rig_.keep_sent(false);
+  rig_.io().keep = false;
   return cycles;
-}
-
-base::Result<void> Fleet::open_all() {
-  constexpr std::chrono::seconds kSettled{61};
-  constexpr size_t kFrame = 66;  // bytes
-  open(0, size());
-  if (!failure_.empty()) return base::fail(failure_);
-  rig_.pass(kSettled);
-  for (uint32_t i = 0; i < size(); ++i) {
-    std::array frames{client_segment(i, kFrame)};
-    rig_.run(frames);
-    frames[0] = broker_segment(i, kFrame);
-    rig_.run(frames);
-  }
-  return {};
 }
 
 uint64_t Fleet::open_some(uint32_t from, uint32_t to) {
@@ -215,7 +200,7 @@ uint64_t Fleet::open_some(uint32_t from, uint32_t to) {
 }
 
 uint64_t Fleet::talk_and_close(uint32_t from, uint32_t to) {
-  rig_.keep_sent(true);
+  rig_.io().keep = true;
   uint64_t cycles = 0;
   const auto clients = [&](uint8_t flags, base::Bytes payload) {
     cycles += each(from, to, kClients, [&](uint32_t i) { return from_client(i, flags, payload); });
@@ -229,7 +214,7 @@ uint64_t Fleet::talk_and_close(uint32_t from, uint32_t to) {
   clients(kAck | kFin, {});
   brokers(kAck | kFin, {});
   clients(kAck, {});
-  rig_.keep_sent(false);
+  rig_.io().keep = false;
   return cycles;
 }
 

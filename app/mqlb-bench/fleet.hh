@@ -36,8 +36,6 @@ class Fleet {
 
   // Opens flows [from, to), each to the spliced state. Returns the cycles that the core took.
   uint64_t open(uint32_t from, uint32_t to);
-  // Opens all and takes them past the first checks of the spliced state.
-  base::Result<void> open_all();
   // CONNACK, a PUBLISH, DISCONNECT, both FINs and their acknowledgements.
   uint64_t talk_and_close(uint32_t from, uint32_t to);
   // A data segment of a flow's client, or of its broker, that continues what was sent.

@@ -26,7 +26,6 @@ constexpr Case kCases[] = {
     {"spliced", measure_spliced, "spliced packets, beside a plain NAT"},
     {"connections", measure_connections, "whole connections"},
     {"floods", measure_floods, "SYNs, forged ACKs, unknown flows"},
-    {"split", measure_split, "worker and proxy on a core each, beside one core (-l 0,1)"},
     {"ports", measure_ports, "spliced packets by ports over rings"},
     {"memory", measure_memory, "memory of flows"},
     {"maglev", measure_maglev, "hash tables"},

@@ -4,7 +4,6 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
-#include <algorithm>
 #include <array>
 
 namespace mqlb::bench {
@@ -12,7 +11,6 @@ namespace {
 
 constexpr unsigned kBuffers = 8191;
 constexpr unsigned kCache = 256;
-constexpr unsigned kMessages = 4096;  // that wait between two cores
 constexpr uint32_t kClientSide = 0xc6120000;  // 198.18.0.0/16
 constexpr uint32_t kBrokerSide = 0xc6130000;  // 198.19.0.0/16
 constexpr uint32_t kFirstSnat = 0x100;
@@ -115,45 +113,19 @@ base::Result<std::unique_ptr<Rig>> Rig::create(const RigOptions& options) {
   shared.port_macs[kBrokers] = port_mac(kBrokers);
   shared.random = 0x5eed + made;
   shared.workers = {0};
-  shared.proxies = {static_cast<engine::CoreIndex>(options.split ? 1 : 0)};
+  shared.proxies = {0};
   for (size_t i = 0; i < rig->snapshot_->next_hops.size(); ++i) {
     shared.neighbours.set(static_cast<config::NextHopId>(i), kBrokerMac);
   }
-  if (auto done = rig->add_units(options.split); !done) return tl::unexpected(done.error());
+  auto core = engine::Core::create(0, config::CoreRole::both, shared, rig->io_, rig->others_,
+                                   *rig->snapshot_);
+  if (!core) return tl::unexpected(core.error());
+  rig->core_ = std::move(*core);
+  rig->core_->set_time(rig->now_);
   return rig;
 }
 
-base::Result<void> Rig::add_units(bool split) {
-  const size_t count = split ? 2 : 1;
-  units_.reserve(count);  // cores keep references to their parts
-  for (size_t i = 0; i < count; ++i) units_.emplace_back(pool_.get());
-  if (!split) {
-    units_[0].others = std::make_unique<NoOthers>(units_[0].io);
-    return add_core(0, config::CoreRole::both);
-  }
-  auto other = OtherLcore::launch();
-  if (!other) return tl::unexpected(other.error());
-  other_lcore_ = std::move(*other);
-  auto fabric = dpdk::Fabric::create(count, kMessages);
-  if (!fabric) return tl::unexpected(fabric.error());
-  fabric_ = std::make_unique<dpdk::Fabric>(std::move(*fabric));
-  for (Unit& unit : units_) unit.others = std::make_unique<dpdk::Link>(*fabric_);
-  if (auto done = add_core(0, config::CoreRole::worker); !done) return done;
-  return add_core(1, config::CoreRole::proxy);
-}
-
-base::Result<void> Rig::add_core(engine::CoreIndex index, config::CoreRole role) {
-  Unit& unit = units_[index];
-  auto core = engine::Core::create(index, role, shared_, unit.io, *unit.others, *snapshot_);
-  if (!core) return tl::unexpected(core.error());
-  unit.core = std::move(*core);
-  unit.core->set_time(now_);
-  return {};
-}
-
-Rig::~Rig() {
-  for (Unit& unit : units_) unit.core.reset();
-}
+Rig::~Rig() { core_.reset(); }
 
 engine::Frame Rig::frame(config::PortId port) {
   rte_mbuf* m = rte_pktmbuf_alloc(pool_.get());
@@ -163,18 +135,11 @@ engine::Frame Rig::frame(config::PortId port) {
   return frame;
 }
 
-void Rig::keep_sent(bool keep) {
-  for (Unit& unit : units_) unit.io.keep = keep;
-}
-
 uint64_t Rig::run(std::span<const engine::Frame> frames) {
-  if (split()) return run_split(frames);
   const uint64_t begin = rte_rdtsc_precise();
-  units_[0].core->receive(frames);
-  units_[0].core->flush();
-  const uint64_t cycles = rte_rdtsc_precise() - begin;
-  units_[0].spent += cycles;
-  return cycles;
+  core_->receive(frames);
+  core_->flush();
+  return rte_rdtsc_precise() - begin;
 }
 
 uint64_t Rig::pass(base::Duration time) {
@@ -182,66 +147,13 @@ uint64_t Rig::pass(base::Duration time) {
   constexpr base::Duration kTick{1000};
   for (base::Duration passed{0}; passed < time; passed += kTick) {
     now_ += kTick;
-    for (Unit& unit : units_) {
-      cycles += on(unit, [&] {
-        unit.core->set_time(now_);
-        unit.core->advance();
-      });
-    }
-    if (split()) cycles += exchange();
-  }
-  return cycles;
-}
-
-// Runs `work` and sends what came of it, on the lcore of the unit. Returns the cycles that took.
-template <typename Work>
-uint64_t Rig::on(Unit& unit, const Work& work) {
-  uint64_t cycles = 0;
-  const auto timed = [&] {
     const uint64_t begin = rte_rdtsc_precise();
-    work();
-    unit.core->flush();
-    cycles = rte_rdtsc_precise() - begin;
-  };
-  if (&unit == &worker()) {
-    timed();
-  } else {
-    other_lcore_->start(timed);
-    other_lcore_->wait();
-  }
-  unit.spent += cycles;
-  return cycles;
-}
-
-uint64_t Rig::run_split(std::span<const engine::Frame> frames) {
-  Unit& unit = frames[0].port == kClients ? worker() : proxy();
-  const uint64_t cycles = on(unit, [&] { unit.core->receive(frames); }) + exchange();
-  std::vector<MemoryIo::Sent>& kept = proxy().io.kept;
-  worker().io.kept.insert(worker().io.kept.end(), kept.begin(), kept.end());
-  kept.clear();
-  return cycles;
-}
-
-// Until neither core has a message for the other.
-uint64_t Rig::exchange() {
-  uint64_t cycles = 0;
-  for (bool any = true; any;) {
-    any = false;
-    for (size_t i = 0; i < units_.size(); ++i) {
-      if (rte_ring_empty(fabric_->inbox(i).messages.get()) != 0) continue;
-      any = true;
-      cycles += on(units_[i], [&] { take_messages(i); });
-    }
+    core_->set_time(now_);
+    core_->advance();
+    core_->flush();
+    cycles += rte_rdtsc_precise() - begin;
   }
   return cycles;
-}
-
-void Rig::take_messages(size_t index) {
-  std::array<engine::Message, kBurst> messages;
-  const unsigned count =
-      rte_ring_dequeue_burst_elem(fabric_->inbox(index).messages.get(), messages.data(),
-                                  sizeof(engine::Message), kBurst, nullptr);
-  for (unsigned i = 0; i < count; ++i) units_[index].core->receive(messages[i]);
 }
 
 wire::Endpoint Rig::listener() const { return snapshot_->listeners[0].endpoint; }

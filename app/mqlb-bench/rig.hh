@@ -1,15 +1,12 @@
 // One data core with both roles, as the daemon links it, between memory ports: frames are mbufs
-// that the bench fills; what the core sends is freed, or kept to be looked at afterwards. Or two
-// cores, a worker and a proxy, with the daemon's queues between them and a CPU for each.
+// that the bench fills; what the core sends is freed, or kept to be looked at afterwards.
 //
-// All calls from the main lcore. The EAL is initialised.
+// One thread. The EAL is initialised.
 #pragma once
 
 #include <memory>
 #include <vector>
 
-#include "app/mqlb-bench/other_lcore.hh"
-#include "lib/dpdk/fabric.hh"
 #include "lib/dpdk/mbuf_io.hh"
 #include "lib/engine/core.hh"
 
@@ -49,7 +46,6 @@ class MemoryIo final : public engine::FrameIo {
 struct RigOptions {
   uint32_t max_flows = 1024;
   uint32_t brokers = 3;
-  bool split = false;  // the proxy is a core of its own, on another lcore
 };
 
 class Rig {
@@ -60,29 +56,13 @@ class Rig {
   // A frame to fill, for a burst. Checksums count as verified by the card unless the caller says
   // otherwise.
   [[nodiscard]] engine::Frame frame(config::PortId port);
-  // Hands frames of one port to the core that serves it, and lets all send that have something to
-  // send. Returns the cycles that took.
+  // Hands frames to the core and lets it send. Returns the cycles that took.
   uint64_t run(std::span<const engine::Frame> frames);
-  // From here on what is sent is kept in io(), or not.
-  void keep_sent(bool keep);
-  // Moves the clock, with its timers and sweeps. Returns the cycles that took.
+  // Moves the core's clock, with its timers and sweeps. Returns the cycles that took.
   uint64_t pass(base::Duration time);
 
-  // One core of the rig and what it has spent.
-  struct Unit {
-    explicit Unit(rte_mempool* pool) : io(pool) {}
-    MemoryIo io;
-    std::unique_ptr<engine::MessageSink> others;
-    std::unique_ptr<engine::Core> core;
-    uint64_t spent = 0;  // cycles, in run() and pass()
-  };
-  [[nodiscard]] bool split() const { return units_.size() > 1; }
-  // The worker, and the proxy: the same if not split. The proxy's is for the other lcore alone.
-  [[nodiscard]] Unit& worker() { return units_.front(); }
-  [[nodiscard]] Unit& proxy() { return units_.back(); }
-  [[nodiscard]] OtherLcore& other_lcore() { return *other_lcore_; }
-  [[nodiscard]] MemoryIo& io() { return worker().io; }
-  [[nodiscard]] engine::Core& core() { return *worker().core; }
+  [[nodiscard]] MemoryIo& io() { return io_; }
+  [[nodiscard]] engine::Core& core() { return *core_; }
   [[nodiscard]] const config::Snapshot& snapshot() const { return *snapshot_; }
   [[nodiscard]] wire::Endpoint listener() const;
   [[nodiscard]] base::Instant now() const { return now_; }
@@ -102,21 +82,14 @@ class Rig {
     engine::FrameIo& io_;
   };
 
-  explicit Rig(dpdk::Mempool pool) : pool_(std::move(pool)) {}
-  base::Result<void> add_units(bool split);
-  base::Result<void> add_core(engine::CoreIndex index, config::CoreRole role);
-  uint64_t run_split(std::span<const engine::Frame> frames);
-  template <typename Work>
-  uint64_t on(Unit& unit, const Work& work);
-  uint64_t exchange();
-  void take_messages(size_t index);
+  explicit Rig(dpdk::Mempool pool) : pool_(std::move(pool)), io_(pool_.get()), others_(io_) {}
 
   dpdk::Mempool pool_;
+  MemoryIo io_;
+  NoOthers others_;
   engine::Shared shared_;
   std::unique_ptr<const config::Snapshot> snapshot_;
-  std::unique_ptr<OtherLcore> other_lcore_;
-  std::unique_ptr<dpdk::Fabric> fabric_;  // if split
-  std::vector<Unit> units_;
+  std::unique_ptr<engine::Core> core_;
   base::Instant now_{std::chrono::hours(1)};
 };
 
