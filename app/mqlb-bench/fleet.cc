@@ -29,7 +29,7 @@ uint32_t first_seq(uint32_t i) { return i * 2654435761U; }
 
 }  // namespace
 
-Fleet::Fleet(Rig& rig, const FleetOptions& options)
+Fleet::Fleet(Balancer& rig, const FleetOptions& options)
     : rig_(rig), options_(options), flows_(options.flows) {}
 
 wire::Endpoint Fleet::client(uint32_t i) const {
@@ -85,10 +85,11 @@ template <typename Make>
 uint64_t Fleet::each(uint32_t from, uint32_t to, config::PortId port, const Make& make) {
   uint64_t cycles = 0;
   for (uint32_t at = from; at < to;) {
-    std::array<engine::Frame, kBurst> frames;
-    size_t count = 0;
-    for (; count < kBurst && at < to; ++at) frames[count++] = encode(port, make(at));
-    cycles += rig_.run(std::span(frames).first(count));
+    cycles += rig_.step(port, [&](std::span<engine::Frame> frames) {
+      size_t count = 0;
+      for (; count < frames.size() && at < to; ++at) frames[count++] = encode(port, make(at));
+      return count;
+    });
     look_at_sent();
   }
   return cycles;
@@ -120,13 +121,18 @@ std::vector<uint8_t> Fleet::connect_of(uint32_t i) const {
   return out;
 }
 
+void Fleet::keep_sent(bool keep) {
+  rig_.each_io([keep](MemoryIo& io) { io.keep = keep; });
+}
+
 void Fleet::look_at_sent() {
-  MemoryIo& io = rig_.io();
-  for (const MemoryIo::Sent& sent : io.kept) {
-    look_at(sent.port, sent.frame.bytes());
-    io.release({&sent.frame, 1});
-  }
-  io.kept.clear();
+  rig_.each_io([this](MemoryIo& io) {
+    for (const MemoryIo::Sent& sent : io.kept) {
+      look_at(sent.port, sent.frame.bytes());
+      io.release({&sent.frame, 1});
+    }
+    io.kept.clear();
+  });
 }
 
 // What the balancer sends while flows are opened and closed tells their sequence numbers.
@@ -158,14 +164,14 @@ void Fleet::look_at(config::PortId port, base::MutableBytes bytes) {
 uint64_t Fleet::open(uint32_t from, uint32_t to) {
   constexpr uint32_t kAtOnce = 1024;  // fewer than may be connecting
   uint64_t cycles = 0;
-  rig_.io().keep = true;
+  keep_sent(true);
   for (uint32_t begin = from; begin < to && failure_.empty(); begin += kAtOnce) {
     const uint32_t end = std::min(begin + kAtOnce, to);
     next_opened_ = begin;
     cycles += open_some(begin, end);
     if (next_opened_ != end) failure_ = "not every client reached a broker";
   }
-  rig_.io().keep = false;
+  keep_sent(false);
   return cycles;
 }
 
@@ -200,7 +206,7 @@ uint64_t Fleet::open_some(uint32_t from, uint32_t to) {
 }
 
 uint64_t Fleet::talk_and_close(uint32_t from, uint32_t to) {
-  rig_.io().keep = true;
+  keep_sent(true);
   uint64_t cycles = 0;
   const auto clients = [&](uint8_t flags, base::Bytes payload) {
     cycles += each(from, to, kClients, [&](uint32_t i) { return from_client(i, flags, payload); });
@@ -214,7 +220,7 @@ uint64_t Fleet::talk_and_close(uint32_t from, uint32_t to) {
   clients(kAck | kFin, {});
   brokers(kAck | kFin, {});
   clients(kAck, {});
-  rig_.io().keep = false;
+  keep_sent(false);
   return cycles;
 }
 

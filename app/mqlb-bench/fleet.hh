@@ -32,7 +32,7 @@ struct FleetOptions {
 
 class Fleet {
  public:
-  Fleet(Rig& rig, const FleetOptions& options);
+  Fleet(Balancer& rig, const FleetOptions& options);
 
   // Opens flows [from, to), each to the spliced state. Returns the cycles that the core took.
   uint64_t open(uint32_t from, uint32_t to);
@@ -50,6 +50,7 @@ class Fleet {
   [[nodiscard]] const std::string& failure() const { return failure_; }
 
  private:
+  void keep_sent(bool keep);
   void look_at_sent();
   void look_at(config::PortId port, base::MutableBytes frame);
   [[nodiscard]] uint32_t flow_of(const wire::Endpoint& client) const;
@@ -60,7 +61,7 @@ class Fleet {
   uint64_t each(uint32_t from, uint32_t to, config::PortId port, const Make& make);
   [[nodiscard]] std::vector<uint8_t> connect_of(uint32_t i) const;
 
-  Rig& rig_;
+  Balancer& rig_;
   FleetOptions options_;
   std::vector<Flow> flows_;
   uint32_t next_opened_ = 0;  // the flow whose SYN to a broker comes next
