@@ -82,8 +82,8 @@ wire::Segment Fleet::from_broker(uint32_t i, uint8_t flags, base::Bytes payload)
 
 // Sends one segment of each flow, in bursts.
 template <typename Make>
-uint64_t Fleet::each(uint32_t from, uint32_t to, config::PortId port, const Make& make) {
-  uint64_t cycles = 0;
+Cycles Fleet::each(uint32_t from, uint32_t to, config::PortId port, const Make& make) {
+  Cycles cycles;
   for (uint32_t at = from; at < to;) {
     cycles += rig_.step(port, [&](std::span<engine::Frame> frames) {
       size_t count = 0;
@@ -161,9 +161,9 @@ void Fleet::look_at(config::PortId port, base::MutableBytes bytes) {
   }
 }
 
-uint64_t Fleet::open(uint32_t from, uint32_t to) {
+Cycles Fleet::open(uint32_t from, uint32_t to) {
   constexpr uint32_t kAtOnce = 1024;  // fewer than may be connecting
-  uint64_t cycles = 0;
+  Cycles cycles;
   keep_sent(true);
   for (uint32_t begin = from; begin < to && failure_.empty(); begin += kAtOnce) {
     const uint32_t end = std::min(begin + kAtOnce, to);
@@ -175,14 +175,14 @@ uint64_t Fleet::open(uint32_t from, uint32_t to) {
   return cycles;
 }
 
-uint64_t Fleet::open_some(uint32_t from, uint32_t to) {
+Cycles Fleet::open_some(uint32_t from, uint32_t to) {
   const auto offer = [](wire::Segment syn) {
     syn.options.mss = 1460;
     syn.options.window_scale = 7;
     syn.options.sack_permitted = true;
     return syn;
   };
-  uint64_t cycles = 0;
+  Cycles cycles;
   cycles += each(from, to, kClients, [&](uint32_t i) {
     flows_[i] = Flow{};
     flows_[i].client_next = first_seq(options_.first + i);
@@ -205,9 +205,9 @@ uint64_t Fleet::open_some(uint32_t from, uint32_t to) {
   return cycles;
 }
 
-uint64_t Fleet::talk_and_close(uint32_t from, uint32_t to) {
+Cycles Fleet::talk_and_close(uint32_t from, uint32_t to) {
   keep_sent(true);
-  uint64_t cycles = 0;
+  Cycles cycles;
   const auto clients = [&](uint8_t flags, base::Bytes payload) {
     cycles += each(from, to, kClients, [&](uint32_t i) { return from_client(i, flags, payload); });
   };

@@ -116,9 +116,8 @@ base::Result<void> Balancer::configure(const RigOptions& options) {
 engine::Frame Balancer::frame(config::PortId port) {
   rte_mbuf* m = rte_pktmbuf_alloc(pool_.get());
   if (m == nullptr) rte_panic("bench: packet buffers leak\n");
-  engine::Frame frame = dpdk::frame_of(m, port);
-  frame.checksum = wire::HardwareChecksum::good;
-  return frame;
+  m->ol_flags = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+  return dpdk::frame_of(m, port);
 }
 
 uint64_t run_burst(engine::Core& core, std::span<const engine::Frame> frames) {
@@ -157,16 +156,16 @@ base::Result<std::unique_ptr<Rig>> Rig::create(const RigOptions& options) {
   return rig;
 }
 
-uint64_t Rig::step(config::PortId /*port*/, const Fill& fill) {
+Cycles Rig::step(config::PortId /*port*/, const Fill& fill) {
   std::array<engine::Frame, kBurst> frames;
   const size_t count = fill(frames);
-  return run(std::span(frames).first(count));
+  return {{run(std::span(frames).first(count)), 0}};
 }
 
-uint64_t Rig::pass(base::Duration time) {
+Cycles Rig::pass(base::Duration time) {
   const base::Instant from = now_;
   now_ += time;
-  return pass_time(*core_, from, now_);
+  return {{pass_time(*core_, from, now_), 0}};
 }
 
 }  // namespace mqlb::bench

@@ -4,6 +4,7 @@
 // Rig is one data core with both roles, in one thread. The EAL is initialised.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -48,6 +49,17 @@ struct RigOptions {
   uint32_t brokers = 3;
 };
 
+// Time that cores were busy, by core, in cycles of the time stamp counter.
+struct Cycles {
+  std::array<uint64_t, 2> of{};
+
+  Cycles& operator+=(const Cycles& more) {
+    for (size_t i = 0; i < of.size(); ++i) of[i] += more.of[i];
+    return *this;
+  }
+  [[nodiscard]] uint64_t sum() const { return of[0] + of[1]; }
+};
+
 class Balancer {
  public:
   Balancer(const Balancer&) = delete;
@@ -60,10 +72,10 @@ class Balancer {
   // Fills frames of one port and says how many they are.
   using Fill = std::function<size_t(std::span<engine::Frame>)>;
   // Lets the core that the port's frames come to fill and take a burst, on that core's thread, and
-  // all cores do what follows from it. Returns the cycles that the cores took.
-  virtual uint64_t step(config::PortId port, const Fill& fill) = 0;
-  // Moves the clock, with its timers and sweeps. Returns the cycles that the cores took.
-  virtual uint64_t pass(base::Duration time) = 0;
+  // all cores do what follows from it.
+  virtual Cycles step(config::PortId port, const Fill& fill) = 0;
+  // Moves the clock, with its timers and sweeps.
+  virtual Cycles pass(base::Duration time) = 0;
   // Every core's transmit side, on that core's thread.
   virtual void each_io(const std::function<void(MemoryIo&)>& look) = 0;
 
@@ -93,8 +105,8 @@ class Rig final : public Balancer {
   [[nodiscard]] static base::Result<std::unique_ptr<Rig>> create(const RigOptions& options);
 
   uint64_t run(std::span<const engine::Frame> frames) { return run_burst(*core_, frames); }
-  uint64_t step(config::PortId port, const Fill& fill) override;
-  uint64_t pass(base::Duration time) override;
+  Cycles step(config::PortId port, const Fill& fill) override;
+  Cycles pass(base::Duration time) override;
   void each_io(const std::function<void(MemoryIo&)>& look) override { look(io_); }
 
   [[nodiscard]] MemoryIo& io() { return io_; }
