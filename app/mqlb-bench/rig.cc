@@ -3,6 +3,7 @@
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <sys/resource.h>
 
 #include <array>
 
@@ -50,6 +51,13 @@ config::Model make_model(const RigOptions& options) {
   model.settings.idle_floor = std::chrono::hours(24);
   model.settings.rst_per_second = 1000;
   return model;
+}
+
+// How often this thread had to leave its CPU to another.
+long preemptions() {
+  rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_nivcsw;
 }
 
 }  // namespace
@@ -129,6 +137,7 @@ uint64_t run_burst(engine::Core& core, std::span<const engine::Frame> frames) {
 
 uint64_t pass_time(engine::Core& core, base::Instant from, base::Instant to) {
   uint64_t cycles = 0;
+  long before = preemptions();
   constexpr base::Duration kTick{1000};
   while (from < to) {
     from += kTick;
@@ -136,7 +145,10 @@ uint64_t pass_time(engine::Core& core, base::Instant from, base::Instant to) {
     core.set_time(from);
     core.advance();
     core.flush();
-    cycles += rte_rdtsc_precise() - begin;
+    const uint64_t took = rte_rdtsc_precise() - begin;
+    const long preempted = preemptions();
+    if (preempted == before) cycles += took;
+    before = preempted;
   }
   return cycles;
 }

@@ -97,7 +97,8 @@ class Balancer {
 
 // Hands frames to a core and lets it send. Returns the cycles that took.
 uint64_t run_burst(engine::Core& core, std::span<const engine::Frame> frames);
-// Moves a core's clock to `to` in steps of a millisecond. Returns the cycles that took.
+// Moves a core's clock to `to` in steps of a millisecond. Returns the cycles that took, without
+// steps in which another process got the CPU.
 uint64_t pass_time(engine::Core& core, base::Instant from, base::Instant to);
 
 class Rig final : public Balancer {

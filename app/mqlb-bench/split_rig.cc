@@ -3,6 +3,7 @@
 #include <rte_cycles.h>
 #include <rte_launch.h>
 #include <rte_lcore.h>
+#include <rte_pause.h>
 
 namespace mqlb::bench {
 namespace {
@@ -10,19 +11,54 @@ namespace {
 constexpr unsigned kMessageRoom = 16384;  // as the daemon's
 constexpr base::Duration kTurn{100'000};  // time that one core passes before the other follows
 
-unsigned next_lcore() { return rte_get_next_lcore(rte_get_main_lcore(), 1, 0); }
+unsigned next_lcore() { return rte_get_next_lcore(-1U, 1, 0); }
 
-int call(void* work) {
-  (*static_cast<const std::function<void()>*>(work))();
-  return 0;
-}
+constexpr unsigned kSpins = 20'000;  // some hundred microseconds
 
-void launch(unsigned lcore, const std::function<void()>& work) {
-  const int failed = rte_eal_remote_launch(call, const_cast<std::function<void()>*>(&work), lcore);
-  if (failed != 0) rte_panic("bench: lcore %u does not run\n", lcore);
+// Until the pointer is null, or is not.
+template <typename T>
+T* await(const std::atomic<T*>& pointer, bool null) {
+  for (unsigned spins = 0;; ++spins) {
+    T* now = pointer.load(std::memory_order_acquire);
+    if ((now == nullptr) == null) return now;
+    if (spins < kSpins) {
+      rte_pause();
+    } else {
+      pointer.wait(now, std::memory_order_acquire);
+    }
+  }
 }
 
 }  // namespace
+
+LcoreThread::LcoreThread(unsigned lcore) : lcore_(lcore) {
+  const auto main = [](void* self) {
+    static_cast<LcoreThread*>(self)->run();
+    return 0;
+  };
+  if (rte_eal_remote_launch(main, this, lcore_) != 0) rte_panic("bench: an lcore does not run\n");
+}
+
+LcoreThread::~LcoreThread() {
+  const Work last = [this] { stop_ = true; };
+  begin(last);
+  rte_eal_wait_lcore(lcore_);
+}
+
+void LcoreThread::begin(const Work& work) {
+  work_.store(&work, std::memory_order_release);
+  work_.notify_one();
+}
+
+void LcoreThread::wait() { await(work_, true); }
+
+void LcoreThread::run() {
+  while (!stop_) {
+    (*await(work_, false))();
+    work_.store(nullptr, std::memory_order_release);
+    work_.notify_one();
+  }
+}
 
 bool SplitRig::possible() {
   const unsigned other = next_lcore();
@@ -61,7 +97,7 @@ bool SplitRig::Side::poll() {
 }
 
 SplitRig::SplitRig(dpdk::Mempool pool, dpdk::Fabric fabric)
-    : Balancer(std::move(pool)), fabric_(std::move(fabric)), lcore_(next_lcore()) {
+    : Balancer(std::move(pool)), fabric_(std::move(fabric)), proxy_thread_(next_lcore()) {
   for (const engine::CoreIndex i : {kWorker, kProxy}) {
     sides_[i] = std::make_unique<Side>(pool_.get(), fabric_, i);
   }
@@ -92,13 +128,13 @@ base::Result<std::unique_ptr<SplitRig>> SplitRig::create(const RigOptions& optio
   return rig;
 }
 
-void SplitRig::on(engine::CoreIndex core, const std::function<void()>& work) {
+void SplitRig::on(engine::CoreIndex core, const LcoreThread::Work& work) {
   if (core == kWorker) {
     work();
     return;
   }
-  launch(lcore_, work);
-  rte_eal_wait_lcore(lcore_);
+  proxy_thread_.begin(work);
+  proxy_thread_.wait();
 }
 
 Cycles SplitRig::step_at(engine::CoreIndex core, const Fill& fill) {
@@ -162,10 +198,10 @@ SplitRig::Bursts SplitRig::run_both(unsigned bursts, const std::array<Fill, 2>& 
     for (unsigned b = 0; b < bursts; ++b) cycles.push_back(sides_[i]->take_burst(fills[i]));
     out[i] = std::move(cycles);
   };
-  const std::function<void()> proxy = [&] { run(kProxy); };
-  launch(lcore_, proxy);
+  const LcoreThread::Work proxy = [&] { run(kProxy); };
+  proxy_thread_.begin(proxy);
   run(kWorker);
-  rte_eal_wait_lcore(lcore_);
+  proxy_thread_.wait();
   return out;
 }
 

@@ -6,10 +6,35 @@
 // on frames and messages that were found, as on a core under load: not the polls that find nothing.
 #pragma once
 
+#include <atomic>
+
 #include "app/mqlb-bench/rig.hh"
 #include "lib/dpdk/fabric.hh"
 
 namespace mqlb::bench {
+
+// Work for an lcore's thread. It spins while it waits for the next, so that between two bursts no
+// kernel comes in between that would take the caches; after a while without work it sleeps.
+class LcoreThread {
+ public:
+  using Work = std::function<void()>;
+
+  explicit LcoreThread(unsigned lcore);
+  ~LcoreThread();
+  LcoreThread(const LcoreThread&) = delete;
+  LcoreThread& operator=(const LcoreThread&) = delete;
+
+  // The work must live until wait() returns.
+  void begin(const Work& work);
+  void wait();
+
+ private:
+  void run();
+
+  unsigned lcore_;
+  bool stop_ = false;  // the thread's own
+  alignas(64) std::atomic<const Work*> work_{nullptr};
+};
 
 class SplitRig final : public Balancer {
  public:
@@ -58,12 +83,12 @@ class SplitRig final : public Balancer {
   SplitRig(dpdk::Mempool pool, dpdk::Fabric fabric);
   [[nodiscard]] base::Result<void> create_core(engine::CoreIndex index, config::CoreRole role);
   // Runs work on a core's thread and waits for it.
-  void on(engine::CoreIndex core, const std::function<void()>& work);
+  void on(engine::CoreIndex core, const LcoreThread::Work& work);
   Cycles settle();
 
   dpdk::Fabric fabric_;
-  unsigned lcore_;  // the proxy's
   std::array<std::unique_ptr<Side>, 2> sides_;
+  LcoreThread proxy_thread_;
 };
 
 }  // namespace mqlb::bench
