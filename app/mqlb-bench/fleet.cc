@@ -98,7 +98,8 @@ wire::Segment Fleet::from_broker(uint32_t i, uint8_t flags, base::Bytes payload)
 template <typename Make>
 Cycles Fleet::each(uint32_t from, uint32_t to, config::PortId port, const Make& make) {
   std::vector<Cycles> bursts;
-  for (uint32_t at = from; at < to;) {
+  uint32_t at = from;
+  while (at != to) {
     bursts.push_back(rig_.step(port, [&](std::span<engine::Frame> frames) {
       size_t count = 0;
       for (; count < frames.size() && at < to; ++at) frames[count++] = encode(port, make(at));

@@ -31,7 +31,8 @@ base::Result<void> open_standing(Balancer& balancer, Fleet& fleet) {
   if (!fleet.failure().empty()) return base::fail(fleet.failure());
   balancer.pass(kSettled);
   for (const config::PortId port : {kClients, kBrokers}) {
-    for (uint32_t at = 0; at < fleet.size();) {
+    uint32_t at = 0;
+    while (at != fleet.size()) {
       balancer.step(port, [&](std::span<Frame> frames) {
         size_t count = 0;
         for (; count < frames.size() && at < fleet.size(); ++at) {
