@@ -140,7 +140,9 @@ void test_no_line_is_written_by_two_cores(void** /*state*/) {
   constexpr uint32_t kFlows = 96;
   for (const auto& row : table) {
     print_message("  %s\n", row.name);
-    Cores cores({CoreRole::worker, CoreRole::proxy});
+    // Not on the stack, which is not looked at.
+    const auto owned = std::make_unique<Cores>(std::vector{CoreRole::worker, CoreRole::proxy});
+    Cores& cores = *owned;
     FleetOptions options;
     options.flows = kFlows;
     Fleet fleet(cores, options);
