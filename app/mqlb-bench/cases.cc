@@ -27,12 +27,6 @@ constexpr std::chrono::seconds kSettled{61};  // what only young flows are check
 constexpr std::chrono::seconds kReaped{5};    // closing timeout, and a sweep of the table
 constexpr uint32_t kRoom = 8192;              // flows beyond the standing ones
 
-Figure figure(std::string what, uint64_t flows, std::vector<double> runs, std::string unit) {
-  std::sort(runs.begin(), runs.end());
-  return {std::move(what), flows,       runs[runs.size() / 2],
-          runs.front(),    runs.back(), std::move(unit)};
-}
-
 double per_packet(uint64_t cycles) { return static_cast<double>(cycles) / kBursts / kBurst; }
 
 // A rig with standing flows that have passed the first checks of the spliced state.
@@ -111,12 +105,12 @@ base::Result<void> measure_connection(Standing& standing, const CaseOptions& opt
   std::vector<double> cycles;
   for (unsigned run = 0; run < options.runs; ++run) {
     Fleet fleet(*standing.rig, fleet_options);
-    const uint64_t open = fleet.open(0, fleet.size());
-    const uint64_t close = fleet.talk_and_close(0, fleet.size());
+    const uint64_t open = fleet.open(0, fleet.size()).sum();
+    const uint64_t close = fleet.talk_and_close(0, fleet.size()).sum();
     if (!fleet.failure().empty()) return base::fail(fleet.failure());
     // What the sweep costs beyond what it costs anyway.
-    const uint64_t reap = standing.rig->pass(kReaped);
-    const uint64_t idle = standing.rig->pass(kReaped);
+    const uint64_t reap = standing.rig->pass(kReaped).sum();
+    const uint64_t idle = standing.rig->pass(kReaped).sum();
     const uint64_t all = open + close + (reap > idle ? reap - idle : 0);
     cycles.push_back(static_cast<double>(all) / fleet.size());
     fleet_options.first += fleet.size();
@@ -175,6 +169,12 @@ std::vector<maglev::Member> members(size_t count) {
 }
 
 }  // namespace
+
+Figure figure(std::string what, uint64_t flows, std::vector<double> runs, std::string unit) {
+  std::sort(runs.begin(), runs.end());
+  return {std::move(what), flows,       runs[runs.size() / 2],
+          runs.front(),    runs.back(), std::move(unit)};
+}
 
 base::Result<Figures> measure_spliced(const CaseOptions& options) {
   Figures out;

@@ -19,6 +19,8 @@ struct Figure {
   std::string unit;
 };
 using Figures = std::vector<Figure>;
+[[nodiscard]] Figure figure(std::string what, uint64_t flows, std::vector<double> runs,
+                            std::string unit);
 
 struct CaseOptions {
   std::vector<uint32_t> flows{1000, 100'000, 1'000'000};
@@ -37,5 +39,7 @@ struct CaseOptions {
 [[nodiscard]] base::Result<Figures> measure_ports(const CaseOptions& options);
 // Tables of 65,537 slots: time to build, and what moves when a broker joins.
 [[nodiscard]] base::Result<Figures> measure_maglev(const CaseOptions& options);
+// A worker and a proxy on two lcores, beside one core with both roles.
+[[nodiscard]] base::Result<Figures> measure_split(const CaseOptions& options);
 
 }  // namespace mqlb::bench

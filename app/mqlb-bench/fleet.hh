@@ -32,12 +32,12 @@ struct FleetOptions {
 
 class Fleet {
  public:
-  Fleet(Rig& rig, const FleetOptions& options);
+  Fleet(Balancer& rig, const FleetOptions& options);
 
-  // Opens flows [from, to), each to the spliced state. Returns the cycles that the core took.
-  uint64_t open(uint32_t from, uint32_t to);
+  // Opens flows [from, to), each to the spliced state. Returns the cycles that the cores took.
+  Cycles open(uint32_t from, uint32_t to);
   // CONNACK, a PUBLISH, DISCONNECT, both FINs and their acknowledgements.
-  uint64_t talk_and_close(uint32_t from, uint32_t to);
+  Cycles talk_and_close(uint32_t from, uint32_t to);
   // A data segment of a flow's client, or of its broker, that continues what was sent.
   [[nodiscard]] engine::Frame client_segment(uint32_t flow, size_t frame_size);
   [[nodiscard]] engine::Frame broker_segment(uint32_t flow, size_t frame_size);
@@ -50,17 +50,18 @@ class Fleet {
   [[nodiscard]] const std::string& failure() const { return failure_; }
 
  private:
+  void keep_sent(bool keep);
   void look_at_sent();
   void look_at(config::PortId port, base::MutableBytes frame);
   [[nodiscard]] uint32_t flow_of(const wire::Endpoint& client) const;
   [[nodiscard]] wire::Segment from_client(uint32_t i, uint8_t flags, base::Bytes payload);
   [[nodiscard]] wire::Segment from_broker(uint32_t i, uint8_t flags, base::Bytes payload);
-  uint64_t open_some(uint32_t from, uint32_t to);
+  Cycles open_some(uint32_t from, uint32_t to);
   template <typename Make>
-  uint64_t each(uint32_t from, uint32_t to, config::PortId port, const Make& make);
+  Cycles each(uint32_t from, uint32_t to, config::PortId port, const Make& make);
   [[nodiscard]] std::vector<uint8_t> connect_of(uint32_t i) const;
 
-  Rig& rig_;
+  Balancer& rig_;
   FleetOptions options_;
   std::vector<Flow> flows_;
   uint32_t next_opened_ = 0;  // the flow whose SYN to a broker comes next

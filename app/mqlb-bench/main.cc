@@ -29,6 +29,7 @@ constexpr Case kCases[] = {
     {"ports", measure_ports, "spliced packets by ports over rings"},
     {"memory", measure_memory, "memory of flows"},
     {"maglev", measure_maglev, "hash tables"},
+    {"split", measure_split, "a worker and a proxy core, beside one of both (two lcores)"},
 };
 
 constexpr uint64_t kMostFlows = 20'000'000;

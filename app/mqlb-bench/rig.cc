@@ -3,6 +3,7 @@
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <sys/resource.h>
 
 #include <array>
 
@@ -52,6 +53,13 @@ config::Model make_model(const RigOptions& options) {
   return model;
 }
 
+// How often this thread had to leave its CPU to another.
+long preemptions() {
+  rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_nivcsw;
+}
+
 }  // namespace
 
 wire::MacAddress port_mac(config::PortId port) { return {{0x02, 0, 0, 0, 0xff, port}}; }
@@ -95,29 +103,72 @@ size_t MemoryIo::transmit(config::PortId port, std::span<const engine::Frame> fr
   return 0;
 }
 
-base::Result<std::unique_ptr<Rig>> Rig::create(const RigOptions& options) {
+base::Result<dpdk::Mempool> Balancer::create_pool() {
   static uint32_t made = 0;
   const std::string name = "bench_frames_" + std::to_string(made++);
   dpdk::Mempool pool(rte_pktmbuf_pool_create(name.c_str(), kBuffers, kCache, 0,
                                              RTE_MBUF_DEFAULT_BUF_SIZE,
                                              static_cast<int>(rte_socket_id())));
   if (!pool) return base::fail("no memory for packet buffers");
-  std::unique_ptr<Rig> rig(new Rig(std::move(pool)));
+  return pool;
+}
+
+base::Result<void> Balancer::configure(const RigOptions& options) {
   const config::Model model = make_model(options);
   if (auto valid = config::validate(model); !valid) return tl::unexpected(valid.error());
   auto snapshot = config::compile(model, nullptr, {});
   if (!snapshot) return tl::unexpected(snapshot.error());
-  rig->snapshot_ = std::move(*snapshot);
-  engine::Shared& shared = rig->shared_;
-  shared.port_macs[kClients] = port_mac(kClients);
-  shared.port_macs[kBrokers] = port_mac(kBrokers);
-  shared.random = 0x5eed + made;
-  shared.workers = {0};
-  shared.proxies = {0};
-  for (size_t i = 0; i < rig->snapshot_->next_hops.size(); ++i) {
-    shared.neighbours.set(static_cast<config::NextHopId>(i), kBrokerMac);
+  snapshot_ = std::move(*snapshot);
+  shared_.port_macs[kClients] = port_mac(kClients);
+  shared_.port_macs[kBrokers] = port_mac(kBrokers);
+  static uint32_t made = 0;
+  shared_.random = 0x5eed + ++made;
+  for (size_t i = 0; i < snapshot_->next_hops.size(); ++i) {
+    shared_.neighbours.set(static_cast<config::NextHopId>(i), kBrokerMac);
   }
-  auto core = engine::Core::create(0, config::CoreRole::both, shared, rig->io_, rig->others_,
+  return {};
+}
+
+engine::Frame Balancer::frame(config::PortId port) {
+  rte_mbuf* m = rte_pktmbuf_alloc(pool_.get());
+  if (m == nullptr) rte_panic("bench: packet buffers leak\n");
+  m->ol_flags = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+  return dpdk::frame_of(m, port);
+}
+
+uint64_t run_burst(engine::Core& core, std::span<const engine::Frame> frames) {
+  const uint64_t begin = rte_rdtsc_precise();
+  core.receive(frames);
+  core.flush();
+  return rte_rdtsc_precise() - begin;
+}
+
+uint64_t pass_time(engine::Core& core, base::Instant from, base::Instant to) {
+  uint64_t cycles = 0;
+  long before = preemptions();
+  constexpr base::Duration kTick{1000};
+  while (from < to) {
+    from += kTick;
+    const uint64_t begin = rte_rdtsc_precise();
+    core.set_time(from);
+    core.advance();
+    core.flush();
+    const uint64_t took = rte_rdtsc_precise() - begin;
+    const long preempted = preemptions();
+    if (preempted == before) cycles += took;
+    before = preempted;
+  }
+  return cycles;
+}
+
+base::Result<std::unique_ptr<Rig>> Rig::create(const RigOptions& options) {
+  auto pool = create_pool();
+  if (!pool) return tl::unexpected(pool.error());
+  std::unique_ptr<Rig> rig(new Rig(std::move(*pool)));
+  if (auto done = rig->configure(options); !done) return tl::unexpected(done.error());
+  rig->shared_.workers = {0};
+  rig->shared_.proxies = {0};
+  auto core = engine::Core::create(0, config::CoreRole::both, rig->shared_, rig->io_, rig->others_,
                                    *rig->snapshot_);
   if (!core) return tl::unexpected(core.error());
   rig->core_ = std::move(*core);
@@ -125,37 +176,16 @@ base::Result<std::unique_ptr<Rig>> Rig::create(const RigOptions& options) {
   return rig;
 }
 
-Rig::~Rig() { core_.reset(); }
-
-engine::Frame Rig::frame(config::PortId port) {
-  rte_mbuf* m = rte_pktmbuf_alloc(pool_.get());
-  if (m == nullptr) rte_panic("bench: packet buffers leak\n");
-  engine::Frame frame = dpdk::frame_of(m, port);
-  frame.checksum = wire::HardwareChecksum::good;
-  return frame;
+Cycles Rig::step(config::PortId /*port*/, const Fill& fill) {
+  std::array<engine::Frame, kBurst> frames;
+  const size_t count = fill(frames);
+  return {{run(std::span(frames).first(count)), 0}};
 }
 
-uint64_t Rig::run(std::span<const engine::Frame> frames) {
-  const uint64_t begin = rte_rdtsc_precise();
-  core_->receive(frames);
-  core_->flush();
-  return rte_rdtsc_precise() - begin;
+Cycles Rig::pass(base::Duration time) {
+  const base::Instant from = now_;
+  now_ += time;
+  return {{pass_time(*core_, from, now_), 0}};
 }
-
-uint64_t Rig::pass(base::Duration time) {
-  uint64_t cycles = 0;
-  constexpr base::Duration kTick{1000};
-  for (base::Duration passed{0}; passed < time; passed += kTick) {
-    now_ += kTick;
-    const uint64_t begin = rte_rdtsc_precise();
-    core_->set_time(now_);
-    core_->advance();
-    core_->flush();
-    cycles += rte_rdtsc_precise() - begin;
-  }
-  return cycles;
-}
-
-wire::Endpoint Rig::listener() const { return snapshot_->listeners[0].endpoint; }
 
 }  // namespace mqlb::bench

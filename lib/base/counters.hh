@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "lib/base/cache_line.hh"
 #include "lib/base/reason.hh"
 
 namespace mqlb::base {
@@ -27,7 +28,7 @@ class Counter {
 
 // One core's account of frames and flows. For each core:
 // frames_in = drops (except those of frames it built) + frames sent on + frames held.
-struct alignas(64) CoreCounters {
+struct alignas(kCacheLine) CoreCounters {
   std::array<Counter, static_cast<size_t>(Drop::count_)> drops;
   std::array<Counter, static_cast<size_t>(End::count_)> ends;
   std::array<Counter, static_cast<size_t>(Event::count_)> events;

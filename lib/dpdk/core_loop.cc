@@ -1,6 +1,7 @@
 #include "lib/dpdk/core_loop.hh"
 
 #include <rte_ethdev.h>
+#include <rte_mempool.h>
 #include <rte_pause.h>
 #include <rte_rcu_qsbr.h>
 #include <sys/prctl.h>
@@ -11,6 +12,10 @@
 
 namespace mqlb::dpdk {
 namespace {
+
+// What DPDK keeps for a core, and the core writes while it polls.
+static_assert(base::kOwnsItsLines<rte_rcu_qsbr_cnt> && base::kOwnsItsLines<rte_mempool_cache>);
+static_assert(RTE_CACHE_LINE_SIZE >= base::kCacheLine);
 
 constexpr uint16_t kBurst = 32;
 // Loops without work before a core rests: about as long as it takes to be woken by a frame; where

@@ -19,13 +19,13 @@ namespace mqlb::dpdk {
 using CoreTask = std::function<bool(engine::Core&)>;
 
 // What control shares with all data cores.
-struct Board {
+struct alignas(base::kCacheLine) Board {
   std::atomic<const config::Snapshot*> snapshot{nullptr};
   std::atomic<bool> stop{false};
   rte_rcu_qsbr* rcu = nullptr;  // a data core's thread id is its index
 };
 
-class CoreLoop {
+class alignas(base::kCacheLine) CoreLoop {
  public:
   // Makes the core's engine; everything given must outlive the loop. snapshot: in force now.
   [[nodiscard]] static base::Result<std::unique_ptr<CoreLoop>> create(

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lib/base/cache_line.hh"
 #include "lib/base/counters.hh"
 #include "lib/engine/addresses.hh"
 #include "lib/engine/frame.hh"
@@ -15,7 +16,7 @@
 namespace mqlb::engine {
 
 // Link addresses of next hops. Written by the control thread, read by all cores.
-class NeighbourTable {
+class alignas(base::kCacheLine) NeighbourTable {
  public:
   // False while the next hop is not resolved.
   [[nodiscard]] bool lookup(config::NextHopId id, wire::MacAddress& out) const {
@@ -42,7 +43,7 @@ struct LearntOptions {
   bool timestamps = false;
 };
 
-class LearntTable {
+class alignas(base::kCacheLine) LearntTable {
  public:
   [[nodiscard]] LearntOptions lookup(config::BackendId id) const {
     const uint32_t word = entries_[id].load(std::memory_order_relaxed);
@@ -90,7 +91,7 @@ struct ListenerCounters {
   base::Counter flows;  // now
   base::Counter accepted, spliced, refused;
 };
-struct ObjectCounters {
+struct alignas(base::kCacheLine) ObjectCounters {
   std::array<BackendCounters, config::kMaxBackends> backends;
   std::array<ListenerCounters, config::kMaxListeners> listeners;
   std::array<base::Counter, config::kMaxSnats> snats;  // ports taken now
@@ -137,5 +138,6 @@ struct CoreContext {
   uint32_t now_seconds = 0;
   TokenBucket rst_bucket;
 };
+static_assert(base::kOwnsItsLines<CoreContext> && base::kOwnsItsLines<ObjectCounters>);
 
 }  // namespace mqlb::engine

@@ -16,7 +16,7 @@
 
 namespace mqlb::engine {
 
-class Core {
+class alignas(base::kCacheLine) Core {
  public:
   // snapshot must outlive its use; see adopt(). others: how other cores and the control thread are
   // reached. Memory for max_flows and max_connecting of the settings is taken here.

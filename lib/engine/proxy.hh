@@ -60,7 +60,7 @@ struct Opening : base::TimerNode {
   base::Seq32 client_fin_end;  // broker space, with kPeerFin
 };
 
-class Proxy {
+class alignas(base::kCacheLine) Proxy {
  public:
   [[nodiscard]] static base::Result<std::unique_ptr<Proxy>> create(CoreContext& context,
                                                                    uint32_t max_flows,

@@ -57,7 +57,7 @@ struct Accepting : base::TimerNode {
   return static_cast<uint16_t>(mac * 0x9e3779b97f4a7c15U >> 48);
 }
 
-class Worker {
+class alignas(base::kCacheLine) Worker {
  public:
   [[nodiscard]] static base::Result<std::unique_ptr<Worker>> create(CoreContext& context,
                                                                     uint32_t max_flows,

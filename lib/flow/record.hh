@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstdint>
 
+#include "lib/base/cache_line.hh"
 #include "lib/base/seq32.hh"
 #include "lib/config/snapshot.hh"
 #include "lib/splice/translation.hh"
@@ -54,7 +55,7 @@ enum WorkerFlag : uint8_t {
 };
 
 // Owned by a worker. Sequence numbers are in client space.
-struct alignas(64) WorkerFlow {
+struct alignas(base::kCacheLine) WorkerFlow {
   ClientKey key;
   WorkerState state = WorkerState::free;
   uint8_t flags = 0;
@@ -125,7 +126,7 @@ enum ProxyFlag : uint8_t {
 };
 
 // Owned by a proxy. Sequence numbers are in broker space.
-struct alignas(64) ProxyFlow {
+struct alignas(base::kCacheLine) ProxyFlow {
   wire::IpAddress client;
   uint16_t client_port = 0;
   wire::MacAddress client_mac;

@@ -42,7 +42,7 @@ _HELPERS = [(r"lib/wire/checksum\.\w+$", REWRITE), (r"lib/wire/[^/]+$", PARSE)]
 # What is measured in turn (cases.cc), each after a dump of what was before it.
 PARTS = (("to broker", 66), ("to broker", 1514), ("to client", 66), ("to client", 1514))
 # The function that has only measured work in it, and one of it that each packet or burst calls.
-PATHS = {"spliced": ("*bench::Rig::run*", r"wire::parse_packet\("),
+PATHS = {"spliced": ("*bench::run_burst*", r"wire::parse_packet\("),
          "plain NAT": ("*bench::Nat::run*", r"wire::parse_packet\(")}
 
 
