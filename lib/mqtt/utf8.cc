@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "lib/mqtt/utf8.hh"
 
 namespace mqlb::mqtt {
@@ -23,10 +25,26 @@ Tail tail_of(uint8_t lead) {
   return {0, 0, 0};
 }
 
+constexpr size_t kWord = sizeof(uint64_t);
+
+// True if there are eight bytes and each is 0x01 to 0x7f: most of all text.
+bool begins_with_plain_word(base::Bytes bytes) {
+  constexpr uint64_t kOnes = 0x0101010101010101U;
+  constexpr uint64_t kHighBits = 0x8080808080808080U;
+  if (bytes.size() < kWord) return false;
+  uint64_t word;
+  std::memcpy(&word, bytes.data(), kWord);
+  return ((word | (word - kOnes)) & kHighBits) == 0;
+}
+
 }  // namespace
 
 bool is_valid_text(base::Bytes bytes, TextEnd end) {
   for (size_t i = 0; i < bytes.size();) {
+    if (begins_with_plain_word(bytes.subspan(i))) {
+      i += kWord;
+      continue;
+    }
     const uint8_t lead = bytes[i++];
     if (lead == 0) return false;  // MQTT-1.5.4-2; 3.1.1: MQTT-1.5.3-2
     if (lead < 0x80) continue;

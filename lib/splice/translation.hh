@@ -17,6 +17,7 @@
 
 #include "lib/wire/checksum.hh"
 #include "lib/wire/packet.hh"
+#include "lib/wire/tcp_options.hh"
 
 namespace mqlb::splice {
 
@@ -47,9 +48,6 @@ struct Path {
                                          const wire::Endpoint& new_destination, uint32_t seq,
                                          uint32_t ack);
 
-// NOP, NOP, timestamps, 10: how nearly all segments carry timestamps (RFC 7323 appendix A).
-inline constexpr uint32_t kUsualTimestamps = 0x0101080a;
-inline constexpr uint8_t kUsualTimestampsHeader = wire::kTcpHeader + 12;
 inline constexpr uint8_t kTtl = 64;
 
 // Adds to a 32-bit field anywhere in the header and returns what the checksum sum grows by. In a
@@ -95,8 +93,7 @@ inline uint64_t add_to_field(uint8_t* field, uint32_t delta, bool odd) {
   } else {
     sum += wire::field_difference(t.ack, 0);  // no acknowledgement to translate
   }
-  if (packet.tcp_header_length == kUsualTimestampsHeader &&
-      base::load_be32(tcp.data() + wire::kTcpHeader) == kUsualTimestamps) {
+  if (wire::has_usual_timestamps(tcp.options())) {
     uint8_t* const timestamps = tcp.data() + wire::kTcpHeader + 4;
     sum += add_to_field(timestamps + timestamp_field(direction), t.timestamp, false);
   } else if (packet.tcp_header_length > wire::kTcpHeader) {

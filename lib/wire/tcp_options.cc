@@ -39,6 +39,13 @@ bool read_option(uint8_t kind, base::Bytes body, size_t offset, TcpOptions& out)
 
 std::optional<TcpOptions> parse_tcp_options(base::Bytes options) {
   TcpOptions out;
+  if (has_usual_timestamps(options)) {
+    constexpr uint8_t kValue = 4;
+    out.timestamps = Timestamps{base::load_be32(options.data() + kValue),
+                                base::load_be32(options.data() + kValue + 4)};
+    out.timestamps_offset = kValue;
+    return out;
+  }
   size_t i = 0;
   while (i < options.size()) {
     const uint8_t kind = options[i];

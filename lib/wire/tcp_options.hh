@@ -47,6 +47,11 @@ struct TcpOptions {
   uint8_t timestamps_offset = 0;  // of TSval from the start of the options
 };
 
+// NOP, NOP, timestamps and nothing else: how nearly all segments carry them (RFC 7323 appendix A).
+[[nodiscard]] inline bool has_usual_timestamps(base::Bytes options) {
+  return options.size() == 12 && base::load_be32(options.data()) == 0x0101080a;
+}
+
 // nullopt if an option's length is impossible or runs past the header. Unknown options are skipped.
 [[nodiscard]] std::optional<TcpOptions> parse_tcp_options(base::Bytes options);
 

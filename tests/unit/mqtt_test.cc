@@ -438,6 +438,23 @@ void test_ill_formed_text(void**) {
   assert_true(is_valid_text({}, TextEnd::here));
 }
 
+// At any place of a text of any length.
+void test_one_byte_of_a_text(void**) {
+  for (size_t size = 1; size <= 40; ++size) {
+    for (size_t at = 0; at < size; ++at) {
+      for (int byte = 0; byte <= 0xff; ++byte) {
+        string text(size, 'x');
+        text[at] = static_cast<char>(byte);
+        assert_int_equal(is_valid_text(as_bytes(text), TextEnd::here), byte > 0 && byte < 0x80);
+      }
+      if (at + 1 == size) continue;
+      string text(size, '\x7f');
+      text.replace(at, 2, "\xc3\xa4");
+      assert_true(is_valid_text(as_bytes(text), TextEnd::here));
+    }
+  }
+}
+
 void test_connack(void**) {
   const struct {
     Version version;
@@ -482,6 +499,7 @@ int main() {
       cmocka_unit_test(test_bad_text),
       cmocka_unit_test(test_every_code_point),
       cmocka_unit_test(test_ill_formed_text),
+      cmocka_unit_test(test_one_byte_of_a_text),
       cmocka_unit_test(test_connack),
       cmocka_unit_test(test_names_are_distinct),
   };
