@@ -23,6 +23,10 @@ void rewrite(wire::Packet& packet, uint16_t checksum, const splice::Path& path) 
   ethernet.set_destination(path.link_destination);
 }
 
+bool ends(const wire::Packet& packet) {
+  return (packet.tcp().flags() & (wire::kFin | wire::kRst)) != 0;
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<Nat>> Nat::create(Rig& rig, uint32_t max_flows) {
@@ -121,19 +125,23 @@ void Nat::to_brokers(std::span<engine::Arrival> arrivals) {
       drop(*arrivals[i].frame);
       continue;
     }
+    const wire::Packet& packet = arrivals[i].packet;
     flow::WorkerFlow& f = flows_[index];
     f.last_seen = context.now_seconds;
-    const config::BackendEntry& backend = context.snapshot->backends[f.backend];
+    if (ends(packet)) f.flags |= flow::kClientFin;
+    const engine::BackendSide& backend = context.backends[f.backend];
+    const engine::PortSide& port = context.ports[backend.port];
     wire::MacAddress next_hop;
-    if (!context.shared.neighbours.lookup(backend.next_hop, next_hop)) {
+    if (!context.shared.neighbours.lookup(backend.next_hop, next_hop) ||
+        packet.frame_length > port.longest) {
       drop(*arrivals[i].frame);
       continue;
     }
     const wire::Endpoint source{context.snapshot->snats[f.snat].address, f.snat_port};
-    rewrite(arrivals[i].packet, f.checksum,
-            {source, backend.endpoint, context.shared.port_macs[backend.port], next_hop});
+    rewrite(arrivals[i].packet, f.checksum, {source, backend.endpoint, port.mac, next_hop});
     counters_[base::Event::packets_to_broker].add();
-    output_.transmit(backend.port, *arrivals[i].frame);
+    backends_[f.backend].bytes_to_backend.add(packet.payload_length);
+    output_.transmit(backend.port, *arrivals[i].frame, packet.frame_length);
   }
 }
 
@@ -152,14 +160,20 @@ void Nat::to_clients(std::span<engine::Arrival> arrivals) {
       drop(*arrivals[i].frame);
       continue;
     }
-    const flow::ProxyFlow& b = back_[arrivals[i].slot->flow];
+    const wire::Packet& packet = arrivals[i].packet;
+    flow::ProxyFlow& b = back_[arrivals[i].slot->flow];
+    if (ends(packet)) b.flags |= flow::kOwnFin;
+    const engine::PortSide& port = context.ports[b.client_side];
+    if (packet.frame_length > port.longest) {
+      drop(*arrivals[i].frame);
+      continue;
+    }
     rewrite(arrivals[i].packet, b.checksum,
-            {context.addresses.vip_endpoint(b.vip),
-             {b.client, b.client_port},
-             context.shared.port_macs[b.client_side],
+            {context.addresses.vip_endpoint(b.vip), {b.client, b.client_port}, port.mac,
              b.client_mac});
     counters_[base::Event::packets_to_client].add();
-    output_.transmit(b.client_side, *arrivals[i].frame);
+    backends_[b.backend].bytes_to_client.add(packet.payload_length);
+    output_.transmit(b.client_side, *arrivals[i].frame, packet.frame_length);
   }
 }
 

@@ -1,6 +1,8 @@
-// A plain layer-4 full NAT over the same tables, as the price to compare with: it parses, looks up,
-// rewrites addresses and ports and corrects the checksum, and nothing else. No sequence numbers, no
-// options, no accounts but the packet count; flows do not end.
+// A plain layer-4 full NAT over the same tables, as the price to compare with. It parses, looks up,
+// rewrites addresses and ports and corrects the checksum; like every NAT that can be used it keeps
+// to the MTU, counts packets and bytes, stamps flows for their idle timeout and notes FIN and RST.
+// What it has not is the splice: no sequence numbers, no options, no progress of the bytes, nobody
+// who comes from another link address.
 //
 // Same frames, same flow tables, same bursts as the engine, so that the difference is the splice.
 #pragma once
@@ -49,6 +51,7 @@ class Nat {
   std::vector<flow::SnatPorts::Slot> slots_;
   std::array<engine::Arrival, kBurst> arrivals_;
   base::CoreCounters counters_;
+  std::array<engine::BackendCounters, config::kMaxBackends> backends_;
   engine::Output output_;
   uint64_t dropped_ = 0;
 };
