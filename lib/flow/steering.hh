@@ -38,8 +38,7 @@ class Toeplitz {
   template <size_t Bytes>
   [[nodiscard]] uint32_t part(size_t at, uint32_t value) const {
     uint32_t sum = 0;
-    for (size_t i = 0; i < Bytes; ++i)
-      sum ^= tables_[at + i][value >> 8 * (Bytes - 1 - i) & 0xff];
+    for (size_t i = 0; i < Bytes; ++i) sum ^= tables_[at + i][value >> 8 * (Bytes - 1 - i) & 0xff];
     return sum;
   }
 

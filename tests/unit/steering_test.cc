@@ -22,9 +22,7 @@ constexpr std::array<uint8_t, 40> kPublishedKey{
     0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
     0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
 
-Toeplitz published() {
-  return Toeplitz(std::span(kPublishedKey).first<Toeplitz::kKeyBytes>());
-}
+Toeplitz published() { return Toeplitz(std::span(kPublishedKey).first<Toeplitz::kKeyBytes>()); }
 
 Endpoint endpoint(const char* text) {
   const auto parsed = Endpoint::parse(text);
@@ -99,8 +97,7 @@ void test_core_of_an_entry(void**) {
       std::map<unsigned, unsigned> shares;
       constexpr unsigned kClients = 6000;
       for (unsigned i = 0; i < kClients; ++i) {
-        const Endpoint client{IpAddress::v4(0xc6120100 + i % 250),
-                              static_cast<uint16_t>(1024 + i)};
+        const Endpoint client{IpAddress::v4(0xc6120100 + i % 250), static_cast<uint16_t>(1024 + i)};
         const uint32_t hash = softrss(client, listener, kPublishedKey.data());
         assert_int_equal(steering.core_for(client, listener), table[hash % entries]);
         ++shares[steering.core_for(client, listener)];
