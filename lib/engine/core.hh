@@ -54,6 +54,8 @@ class Core {
   [[nodiscard]] uint64_t tx_full(config::PortId port) const {
     return context_.output.tx_full(port);
   }
+  // TCP frames that a port brought to another core than Shared's steering says. Any thread may ask.
+  [[nodiscard]] uint64_t missteered(config::PortId port) const { return missteered_[port].value(); }
   // Null without the role. For reports, on the owning thread.
   [[nodiscard]] Worker* worker() { return worker_.get(); }
   [[nodiscard]] Proxy* proxy() { return proxy_.get(); }
@@ -111,7 +113,10 @@ class Core {
   void answer_arp(wire::Packet& packet, const Frame& frame);
   [[nodiscard]] bool answers_arp_for(const wire::IpAddress& address, config::PortId port) const;
   void hand_over(CoreIndex to, const Frame& frame);
-  [[nodiscard]] CoreIndex worker_for(const wire::Endpoint& client) const;
+  void check_steering(const flow::Steering& steering, config::PortRole other_side,
+                      const Arrival& arrival);
+  [[nodiscard]] CoreIndex worker_for(const wire::Endpoint& client,
+                                     const wire::Endpoint& listener) const;
   [[nodiscard]] CoreIndex proxy_for(uint16_t snat_port) const;
 
   // icmp.cc
@@ -132,6 +137,7 @@ class Core {
   std::array<Arrival, kBurst> arrivals_;
   Batch to_worker_;
   Batch to_proxy_;
+  std::array<base::Counter, config::kMaxPorts> missteered_;
   uint32_t offers_refreshed_ = 0;
 };
 
