@@ -49,6 +49,7 @@ class CoreLoop {
 
   size_t poll_ports();
   size_t poll_inbox();
+  size_t poll_messages();
   void follow_configuration();
   void run_task();
   void rest(size_t work);
