@@ -82,12 +82,16 @@ base::Result<void> Daemon::build() {
 
   std::vector<config::CoreRole> roles;
   for (const DataCore& core : cores_) roles.push_back(core.role);
-  auto ports = dpdk::Ports::start(model_.ports, roles);
+  dpdk::RssKey rss_key;
+  randombytes_buf(rss_key.data(), rss_key.size());
+  auto ports = dpdk::Ports::start(model_.ports, roles, &rss_key);
   if (!ports) return tl::unexpected(ports.error());
   ports_ = std::make_unique<dpdk::Ports>(std::move(*ports));
   for (config::PortId port = 0; port < ports_->size(); ++port) {
     shared_.port_macs[port] = ports_->mac(port);
   }
+  shared_.from_clients = ports_->from_clients();
+  shared_.from_brokers = ports_->from_brokers();
   auto fabric = dpdk::Fabric::create(cores_.size(), kMessageRoom);
   if (!fabric) return tl::unexpected(fabric.error());
   fabric_ = std::make_unique<dpdk::Fabric>(std::move(*fabric));

@@ -78,7 +78,13 @@ std::vector<cli::PortRow> Daemon::ports() {
     row.rx_errors = s.rx_errors;
     row.tx_packets = s.tx_packets;
     row.tx_bytes = s.tx_bytes;
-    for (const DataCore& core : cores_) row.tx_full += core.loop->core().tx_full(id);
+    for (const DataCore& core : cores_) {
+      row.tx_full += core.loop->core().tx_full(id);
+      if (ports_->spread(id) == dpdk::Spread::rss) {
+        row.missteered += core.loop->core().missteered(id);
+      }
+    }
+    row.spread = dpdk::to_string(dpdk::judge(ports_->spread(id), row.missteered));
     rows.push_back(row);
   }
   return rows;

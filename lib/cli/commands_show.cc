@@ -42,10 +42,10 @@ Result<std::string> show_version(Context&, const Args& args) {
 
 Result<std::string> show_ports(Context& c, const Args& args) {
   Table t({"port", "device", "role", "mac", "link", "mtu", "rx_packets", "rx_bytes", "rx_missed",
-           "rx_errors", "tx_packets", "tx_bytes", "tx_full"});
+           "rx_errors", "tx_packets", "tx_bytes", "tx_full", "spread", "missteered"});
   for (const PortRow& r : c.runtime.ports()) {
     t.add({r.name, r.device, r.role, r.mac, r.link, count(r.mtu), r.rx_packets, r.rx_bytes,
-           r.rx_missed, r.rx_errors, r.tx_packets, r.tx_bytes, r.tx_full});
+           r.rx_missed, r.rx_errors, r.tx_packets, r.tx_bytes, r.tx_full, r.spread, r.missteered});
   }
   return render(t, args);
 }

@@ -29,6 +29,10 @@ struct PortRow {
   uint16_t mtu = 0;
   uint64_t rx_packets = 0, rx_bytes = 0, rx_missed = 0, rx_errors = 0;
   uint64_t tx_packets = 0, tx_bytes = 0, tx_full = 0;  // tx_full: frames the port had no room for
+  // How what it receives gets to the cores that own it: one-core, one-queue, hand-over, rss,
+  // rss-mismatch.
+  std::string spread;
+  uint64_t missteered = 0;  // frames that came to another core than RSS should bring them to
 };
 
 struct CoreRow {

@@ -6,6 +6,7 @@
 #include <rte_rcu_qsbr.h>
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 #include <thread>
@@ -105,19 +106,33 @@ size_t CoreLoop::poll_ports() {
         rte_pktmbuf_free(mbufs[i]);
       }
     }
+    if (n > 0) work += poll_messages();
     core_->receive(std::span(frames).first(count));
     work += n;
   }
   return work;
 }
 
-size_t CoreLoop::poll_inbox() {
+// Called after frames were taken, before they are looked at. What a core says of a segment, such as
+// a FIN, it says before the segment leaves; the answer to it, which comes here, must not be looked
+// at first. So everything is delivered that was there when the frames had come.
+size_t CoreLoop::poll_messages() {
   std::array<engine::Message, kBurst> messages;
-  size_t work = rte_ring_dequeue_burst_elem(inbox_.messages.get(), messages.data(),
-                                            sizeof(engine::Message), kBurst, nullptr);
-  // A message may speak of objects that only the sender's snapshot has.
-  if (work > 0) follow_configuration();
-  for (size_t i = 0; i < work; ++i) core_->receive(messages[i]);
+  size_t work = 0;
+  for (unsigned left = rte_ring_count(inbox_.messages.get()); left > 0;) {
+    const unsigned n = rte_ring_dequeue_burst_elem(inbox_.messages.get(), messages.data(),
+                                                   sizeof(engine::Message),
+                                                   std::min<unsigned>(left, kBurst), nullptr);
+    // A message may speak of objects that only the sender's snapshot has.
+    if (n > 0) follow_configuration();
+    for (unsigned i = 0; i < n; ++i) core_->receive(messages[i]);
+    left -= n;
+    work += n;
+  }
+  return work;
+}
+
+size_t CoreLoop::poll_inbox() {
   std::array<rte_mbuf*, kBurst> mbufs;
   std::array<engine::Frame, kBurst> frames;
   auto** objects = reinterpret_cast<void**>(mbufs.data());
@@ -125,8 +140,8 @@ size_t CoreLoop::poll_inbox() {
   for (unsigned i = 0; i < n; ++i) {
     frames[i] = frame_of(mbufs[i], static_cast<config::PortId>(mbufs[i]->port));
   }
+  size_t work = poll_messages() + n;
   core_->receive(std::span(frames).first(n));
-  work += n;
   n = rte_ring_dequeue_burst(inbox_.transmit.get(), objects, kBurst, nullptr);
   for (unsigned i = 0; i < n; ++i) {
     const auto port = static_cast<config::PortId>(mbufs[i]->port);

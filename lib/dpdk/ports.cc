@@ -19,6 +19,23 @@ bool takes_part(config::PortRole port, config::CoreRole core) {
   return (port == config::PortRole::client) == (core == config::CoreRole::worker);
 }
 
+// Of all cores, by index, those that poll a port with this role.
+std::vector<size_t> pollers_of(config::PortRole port, std::span<const config::CoreRole> cores) {
+  std::vector<size_t> pollers;
+  for (size_t core = 0; core < cores.size(); ++core) {
+    if (takes_part(port, cores[core])) pollers.push_back(core);
+  }
+  return pollers;
+}
+
+// RSS does not tell clients' packets from brokers': where both come by one port, cores must take
+// both.
+bool owners_poll(config::PortRole port, std::span<const config::CoreRole> cores) {
+  return port != config::PortRole::both ||
+         std::all_of(cores.begin(), cores.end(),
+                     [](config::CoreRole core) { return core == config::CoreRole::both; });
+}
+
 std::string error_text(const config::Port& port, const char* what, int code) {
   return "port " + port.name + " (" + port.device + "): " + what + ": " + rte_strerror(-code);
 }
@@ -38,7 +55,10 @@ void MempoolDeleter::operator()(rte_mempool* pool) const { rte_mempool_free(pool
 Ports::Ports(Ports&& other) noexcept
     : pool_(std::move(other.pool_)),
       ports_(std::exchange(other.ports_, {})),
-      core_queues_(std::move(other.core_queues_)) {}
+      core_queues_(std::move(other.core_queues_)),
+      rss_period_(other.rss_period_),
+      from_clients_(std::move(other.from_clients_)),
+      from_brokers_(std::move(other.from_brokers_)) {}
 
 Ports::~Ports() {
   for (const Port& port : ports_) {
@@ -48,11 +68,11 @@ Ports::~Ports() {
 }
 
 base::Result<Ports> Ports::start(std::span<const config::Port> ports,
-                                 std::span<const config::CoreRole> cores) {
+                                 std::span<const config::CoreRole> cores, const RssKey* key) {
   Ports out;
   out.core_queues_.resize(cores.size());
   for (const config::Port& port : ports) {
-    if (auto done = out.configure(port, cores); !done) return tl::unexpected(done.error());
+    if (auto done = out.configure(port, cores, key); !done) return tl::unexpected(done.error());
   }
   unsigned buffers = kHeldFrames;
   uint16_t room = RTE_MBUF_DEFAULT_BUF_SIZE;
@@ -77,11 +97,12 @@ base::Result<Ports> Ports::start(std::span<const config::Port> ports,
     }
     out.share_out(id, ports[i], cores);
   }
+  if (key != nullptr) out.program_rss(ports, cores, *key);
   return out;
 }
 
 base::Result<void> Ports::configure(const config::Port& config,
-                                    std::span<const config::CoreRole> cores) {
+                                    std::span<const config::CoreRole> cores, const RssKey* key) {
   Port port;
   if (const int code = rte_eth_dev_get_port_by_name(config.device.c_str(), &port.dpdk_port);
       code != 0) {
@@ -92,10 +113,7 @@ base::Result<void> Ports::configure(const config::Port& config,
   if (const int code = rte_eth_dev_info_get(port.dpdk_port, &info); code != 0) {
     return base::fail(error_text(config, "no device information", code));
   }
-  const auto pollers =
-      static_cast<uint16_t>(std::count_if(cores.begin(), cores.end(), [&](config::CoreRole core) {
-        return takes_part(config.role, core);
-      }));
+  const auto pollers = static_cast<uint16_t>(pollers_of(config.role, cores).size());
   if (pollers == 0) {
     return base::fail("port " + config.name + ": no core has a role that serves it");
   }
@@ -106,8 +124,18 @@ base::Result<void> Ports::configure(const config::Port& config,
   rte_eth_conf eth{};
   if (port.rx_queues > 1 && info.flow_type_rss_offloads != 0) {
     eth.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-    eth.rx_adv_conf.rss_conf.rss_hf =
-        info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP);
+    eth.rx_adv_conf.rss_conf.rss_hf = rss_ability(info).functions;
+  }
+  port.rss = rss_ability(info);
+  if (pollers == 1) {
+    port.spread = Spread::one_core;
+  } else if (port.rx_queues == 1) {
+    port.spread = Spread::one_queue;
+  } else if (key != nullptr && port.rx_queues == pollers && port.rss.foretells() &&
+             owners_poll(config.role, cores)) {
+    port.spread = Spread::rss;  // to be verified once it runs
+    eth.rx_adv_conf.rss_conf.rss_key = const_cast<uint8_t*>(key->data());
+    eth.rx_adv_conf.rss_conf.rss_key_len = static_cast<uint8_t>(port.rss.key_bytes);
   }
   eth.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
   eth.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
@@ -153,14 +181,46 @@ base::Result<void> Ports::start_port(config::PortId id, const config::Port& conf
 
 void Ports::share_out(config::PortId id, const config::Port& config,
                       std::span<const config::CoreRole> cores) {
-  std::vector<size_t> pollers;
-  for (size_t core = 0; core < cores.size(); ++core) {
-    if (takes_part(config.role, cores[core])) pollers.push_back(core);
-  }
+  const std::vector<size_t> pollers = pollers_of(config.role, cores);
   for (uint16_t q = 0; q < ports_[id].rx_queues; ++q) {
     core_queues_[pollers[q % pollers.size()]].push_back(
         {id, ports_[id].dpdk_port, q, ports_[id].sockets[q]});
   }
+}
+
+// Queue q is polled by the q-th of the cores that the port's role needs: see share_out().
+void Ports::program_rss(std::span<const config::Port> ports,
+                        std::span<const config::CoreRole> cores, const RssKey& key) {
+  rss_period_ = SIZE_MAX;
+  for (const Port& port : ports_) {
+    if (port.spread == Spread::rss) rss_period_ = std::min(rss_period_, port.rss.entries);
+  }
+  for (Port& port : ports_) {
+    if (port.spread != Spread::rss) continue;
+    EthRssDevice device(port.dpdk_port);
+    port.spread = dpdk::program_rss(device, port.rss, std::span(key).first(port.rss.key_bytes),
+                                    rss_table(port.rss.entries, rss_period_, port.rx_queues));
+  }
+  from_clients_ = steering(ports, cores, key, config::PortRole::client);
+  from_brokers_ = steering(ports, cores, key, config::PortRole::backend);
+}
+
+flow::Steering Ports::steering(std::span<const config::Port> ports,
+                               std::span<const config::CoreRole> cores, const RssKey& key,
+                               config::PortRole side) const {
+  bool known = false;
+  for (size_t i = 0; i < ports.size(); ++i) {
+    const bool serves = ports[i].role == side || ports[i].role == config::PortRole::both;
+    known = known || (serves && ports_[i].spread == Spread::rss);
+  }
+  if (!known) return {};
+  const std::vector<size_t> owners = pollers_of(side, cores);
+  std::vector<flow::CoreIndex> table;
+  for (const uint16_t q :
+       rss_table(rss_period_, rss_period_, static_cast<uint16_t>(owners.size()))) {
+    table.push_back(static_cast<flow::CoreIndex>(owners[q]));
+  }
+  return {flow::Toeplitz(std::span(key).first<flow::Toeplitz::kKeyBytes>()), std::move(table)};
 }
 
 PortStatistics Ports::statistics(config::PortId id) const {

@@ -12,6 +12,8 @@
 #include "lib/base/result.hh"
 #include "lib/config/snapshot.hh"
 #include "lib/dpdk/port_sockets.hh"
+#include "lib/dpdk/rss.hh"
+#include "lib/flow/steering.hh"
 #include "lib/wire/address.hh"
 
 struct rte_mempool;
@@ -40,9 +42,11 @@ struct PortStatistics {
 class Ports {
  public:
   // cores: the role of each data core, by index. A port's receive queues are shared out among the
-  // cores that its role needs.
+  // cores that its role needs. key: programs RSS with it where a port has that, so that it is known
+  // which core a packet comes to; null: ports are left to do as they do.
   [[nodiscard]] static base::Result<Ports> start(std::span<const config::Port> ports,
-                                                 std::span<const config::CoreRole> cores);
+                                                 std::span<const config::CoreRole> cores,
+                                                 const RssKey* key = nullptr);
   ~Ports();
   Ports(Ports&&) noexcept;
   Ports& operator=(Ports&&) = delete;
@@ -59,6 +63,11 @@ class Ports {
   [[nodiscard]] uint16_t tx_queue(config::PortId port, size_t core) const {
     return core < ports_[port].tx_queues ? static_cast<uint16_t>(core) : kNoQueue;
   }
+  [[nodiscard]] Spread spread(config::PortId port) const { return ports_[port].spread; }
+  // The core that what clients, and what brokers, send comes to; not known if no port of that side
+  // foretells it.
+  [[nodiscard]] const flow::Steering& from_clients() const { return from_clients_; }
+  [[nodiscard]] const flow::Steering& from_brokers() const { return from_brokers_; }
   [[nodiscard]] rte_mempool* mempool() const { return pool_.get(); }
   [[nodiscard]] PortStatistics statistics(config::PortId port) const;
 
@@ -70,18 +79,30 @@ class Ports {
     std::vector<int> sockets;  // of the receive queues
     wire::MacAddress mac;
     bool started = false;
+    Spread spread = Spread::hand_over;
+    RssAbility rss;
   };
   Ports() = default;
 
-  base::Result<void> configure(const config::Port& config, std::span<const config::CoreRole> cores);
+  base::Result<void> configure(const config::Port& config, std::span<const config::CoreRole> cores,
+                               const RssKey* key);
   base::Result<void> start_port(config::PortId id, const config::Port& config,
                                 PortSockets& sockets);
   void share_out(config::PortId id, const config::Port& config,
                  std::span<const config::CoreRole> cores);
 
+  void program_rss(std::span<const config::Port> ports, std::span<const config::CoreRole> cores,
+                   const RssKey& key);
+  [[nodiscard]] flow::Steering steering(std::span<const config::Port> ports,
+                                        std::span<const config::CoreRole> cores, const RssKey& key,
+                                        config::PortRole side) const;
+
   Mempool pool_;
   std::vector<Port> ports_;
   std::vector<std::vector<RxQueue>> core_queues_;
+  size_t rss_period_ = 0;  // entries after which tables repeat, in all ports that have RSS
+  flow::Steering from_clients_;
+  flow::Steering from_brokers_;
 };
 
 }  // namespace mqlb::dpdk

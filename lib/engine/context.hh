@@ -12,6 +12,7 @@
 #include "lib/engine/frame.hh"
 #include "lib/engine/message.hh"
 #include "lib/engine/rate_limit.hh"
+#include "lib/flow/steering.hh"
 
 namespace mqlb::engine {
 
@@ -78,6 +79,10 @@ struct Shared {
   uint32_t random = 0;             // seeds for tables
   std::vector<CoreIndex> workers;  // cores with the role, in order
   std::vector<CoreIndex> proxies;
+  // Where ports bring what clients send to listeners, and what brokers send to SNAT addresses; not
+  // known if no port of the side can be programmed.
+  flow::Steering from_clients;
+  flow::Steering from_brokers;
 };
 
 // Per-core accounts of configured objects, indexed by id. A worker's and a proxy's on one core add

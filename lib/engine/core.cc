@@ -145,7 +145,13 @@ bool Core::is_own_client(const Arrival& arrival) {
     return false;
   }
   const wire::Packet& packet = arrival.packet;
-  return is_own(worker_for({packet.source(), packet.tcp().source_port()}), *arrival.frame);
+  const wire::TcpView tcp = packet.tcp();
+  const CoreIndex owner = worker_for({packet.source(), tcp.source_port()},
+                                     {packet.destination(), tcp.destination_port()});
+  if (owner == context_.index) return true;
+  check_steering(context_.shared.from_clients, config::PortRole::backend, arrival);
+  hand_over(owner, *arrival.frame);
+  return false;
 }
 
 bool Core::is_own_port(const Arrival& arrival) {
@@ -153,12 +159,10 @@ bool Core::is_own_port(const Arrival& arrival) {
     context_.output.drop(*arrival.frame, Drop::no_owner);
     return false;
   }
-  return is_own(proxy_for(arrival.packet.tcp().destination_port()), *arrival.frame);
-}
-
-bool Core::is_own(CoreIndex owner, const Frame& frame) {
+  const CoreIndex owner = proxy_for(arrival.packet.tcp().destination_port());
   if (owner == context_.index) return true;
-  hand_over(owner, frame);
+  check_steering(context_.shared.from_brokers, config::PortRole::client, arrival);
+  hand_over(owner, *arrival.frame);
   return false;
 }
 
@@ -175,11 +179,15 @@ void Core::run_batches() {
   }
 }
 
-// Which core owns a flow follows from its addresses alone, so any core can tell and no port needs
-// to be programmed. Workers share clients by a hash, proxies share SNAT ports by remainder.
-CoreIndex Core::worker_for(const wire::Endpoint& client) const {
+// Which core owns a flow follows from its addresses alone, so any core can tell. It is the worker
+// that the clients' ports bring its packets to, where that is known; else workers share clients by
+// a hash. Proxies share SNAT ports by remainder, and prefer those that they get the packets of.
+CoreIndex Core::worker_for(const wire::Endpoint& client, const wire::Endpoint& listener) const {
   const std::vector<CoreIndex>& workers = context_.shared.workers;
   if (workers.size() == 1) return workers[0];
+  if (context_.shared.from_clients.known()) {
+    return context_.shared.from_clients.core_for(client, listener);
+  }
   const uint64_t key = uint64_t{client.address.v4_bits()} << 16 | client.port;
   const uint64_t mixed = (key ^ context_.shared.random) * 0x9e3779b97f4a7c15U;
   return workers[(mixed >> 32) * workers.size() >> 32];
@@ -188,6 +196,19 @@ CoreIndex Core::worker_for(const wire::Endpoint& client) const {
 CoreIndex Core::proxy_for(uint16_t snat_port) const {
   const std::vector<CoreIndex>& proxies = context_.shared.proxies;
   return proxies.size() == 1 ? proxies[0] : proxies[snat_port % proxies.size()];
+}
+
+// For a frame that another core owns: did its port bring it where it should have? Owners stay as
+// they are if not, since flows live there.
+void Core::check_steering(const flow::Steering& steering, config::PortRole other_side,
+                          const Arrival& arrival) {
+  const config::PortId port = arrival.frame->port;
+  if (!steering.known() || context_.snapshot->ports[port].role == other_side) return;
+  const wire::Packet& packet = arrival.packet;
+  const wire::TcpView tcp = packet.tcp();
+  const CoreIndex foretold = steering.core_for({packet.source(), tcp.source_port()},
+                                               {packet.destination(), tcp.destination_port()});
+  if (foretold != context_.index) missteered_[port].add();
 }
 
 void Core::hand_over(CoreIndex to, const Frame& frame) {

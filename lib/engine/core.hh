@@ -54,6 +54,8 @@ class alignas(base::kCacheLine) Core {
   [[nodiscard]] uint64_t tx_full(config::PortId port) const {
     return context_.output.tx_full(port);
   }
+  // TCP frames that a port brought to another core than Shared's steering says. Any thread may ask.
+  [[nodiscard]] uint64_t missteered(config::PortId port) const { return missteered_[port].value(); }
   // Null without the role. For reports, on the owning thread.
   [[nodiscard]] Worker* worker() { return worker_.get(); }
   [[nodiscard]] Proxy* proxy() { return proxy_.get(); }
@@ -103,14 +105,16 @@ class alignas(base::kCacheLine) Core {
   void refuse_address(Arrival& arrival, bool ours);
   [[nodiscard]] bool is_own_client(const Arrival& arrival);
   [[nodiscard]] bool is_own_port(const Arrival& arrival);
-  [[nodiscard]] bool is_own(CoreIndex owner, const Frame& frame);
   void run_batches();
   void deliver_local();
   void deliver(const Message& message);
   void answer_arp(wire::Packet& packet, const Frame& frame);
   [[nodiscard]] bool answers_arp_for(const wire::IpAddress& address, config::PortId port) const;
   void hand_over(CoreIndex to, const Frame& frame);
-  [[nodiscard]] CoreIndex worker_for(const wire::Endpoint& client) const;
+  void check_steering(const flow::Steering& steering, config::PortRole other_side,
+                      const Arrival& arrival);
+  [[nodiscard]] CoreIndex worker_for(const wire::Endpoint& client,
+                                     const wire::Endpoint& listener) const;
   [[nodiscard]] CoreIndex proxy_for(uint16_t snat_port) const;
 
   // icmp.cc
@@ -133,6 +137,7 @@ class alignas(base::kCacheLine) Core {
   Batch to_proxy_;
   bool sole_worker_ = false;  // no other core has the role
   bool sole_proxy_ = false;
+  std::array<base::Counter, config::kMaxPorts> missteered_;
   uint32_t offers_refreshed_ = 0;
 };
 

@@ -113,7 +113,7 @@ void Core::on_icmp_error(wire::Packet& packet, const Frame& frame) {
       error_to_client(packet, frame, local->snat_id);
     }
   } else if (vip != EndpointMap::kNone && !context_.shared.workers.empty()) {
-    const CoreIndex owner = worker_for(quote.destination());
+    const CoreIndex owner = worker_for(quote.destination(), quote.source());
     if (owner != context_.index) {
       hand_over(owner, frame);
     } else {

@@ -75,6 +75,8 @@ LocalEngine::LocalEngine(Emit emit, const LocalEngineOptions& options)
   shared_.secret = options.secret;
   shared_.boot_id = options.boot_id;
   shared_.random = options.random;
+  shared_.from_clients = options.from_clients;
+  shared_.from_brokers = options.from_brokers;
 }
 
 LocalEngine::~LocalEngine() { cores_.clear(); }

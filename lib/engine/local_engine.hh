@@ -20,6 +20,8 @@ struct LocalEngineOptions {
   uint32_t random = 1;
   size_t buffers = 65536;  // frames that may be in use at once
   uint16_t buffer_size = 2048;
+  flow::Steering from_clients;
+  flow::Steering from_brokers;
 };
 
 class LocalEngine {

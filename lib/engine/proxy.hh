@@ -110,6 +110,8 @@ class alignas(base::kCacheLine) Proxy {
   void encode_header(Opening& o);
   void try_next(Opening& o);
   bool take_port(Opening& o, config::BackendId backend);
+  bool take_port(Opening& o, config::BackendId backend, size_t first,
+                 flow::SnatPorts::Choice choice);
   void choose_iss(Opening& o, const flow::SnatPorts& ports);
   void send_syn(Opening& o);
   void failed_try(Opening& o, base::Event event);

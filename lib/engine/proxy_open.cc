@@ -121,20 +121,27 @@ void Proxy::try_next(Opening& o) {
   fail(o);
 }
 
+// A port whose packets come to this core, of any of the pool's addresses; or else any port.
 bool Proxy::take_port(Opening& o, config::BackendId backend) {
+  const size_t first = next_snat_++;
+  return take_port(o, backend, first, flow::SnatPorts::Choice::preferred) ||
+         take_port(o, backend, first, flow::SnatPorts::Choice::any);
+}
+
+bool Proxy::take_port(Opening& o, config::BackendId backend, size_t first,
+                      flow::SnatPorts::Choice choice) {
   const config::Snapshot& snapshot = *context_.snapshot;
   ProxyFlow& f = flows_[o.flow];
   const std::vector<config::SnatId>& snats = snapshot.pools[o.request.pool].snats;
   const uint16_t broker = context_.addresses.broker_of(backend);
   const auto quarantine = static_cast<uint32_t>(snapshot.settings.snat_quarantine.count());
   const bool v4 = snapshot.backends[backend].endpoint.address.is_v4();
-  const size_t first = next_snat_++;
   for (size_t i = 0; i < snats.size(); ++i) {
     const config::SnatId snat = snats[(first + i) % snats.size()];
     if (snapshot.snats[snat].address.is_v4() != v4) continue;
     flow::SnatPorts* table = ports(broker, snat);
     if (table == nullptr) continue;
-    const auto port = table->take(o.flow, context_.now_seconds, quarantine);
+    const auto port = table->take(o.flow, context_.now_seconds, quarantine, choice);
     if (!port) continue;
     f.backend = backend;
     f.broker = broker;

@@ -46,10 +46,15 @@ void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
   const std::vector<CoreIndex>& proxies = context_.shared.proxies;
   const auto own = static_cast<uint16_t>(std::find(proxies.begin(), proxies.end(), context_.index) -
                                          proxies.begin());
+  const flow::Steering& steering = context_.shared.from_brokers;
+  const wire::Endpoint& from = context_.addresses.broker_endpoint(broker);
+  const auto comes_here = [&](uint16_t port) {
+    return !steering.known() || steering.core_for(from, {entry.address, port}) == context_.index;
+  };
   table.address = entry.address;
-  table.ports = std::make_unique<flow::SnatPorts>(entry.first_port, entry.last_port, own,
-                                                  static_cast<uint16_t>(proxies.size()),
-                                                  context_.shared.random * (broker + 1U));
+  table.ports = std::make_unique<flow::SnatPorts>(
+      entry.first_port, entry.last_port, own, static_cast<uint16_t>(proxies.size()),
+      context_.shared.random * (broker + 1U), comes_here);
 }
 
 // While a packet is acted on, the records of those behind it are on their way.

@@ -3,7 +3,7 @@
 namespace mqlb::flow {
 
 SnatPorts::SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t modulus,
-                     uint32_t start)
+                     uint32_t start, const std::function<bool(uint16_t port)>& preferred)
     : modulus_(modulus) {
   const unsigned to_residue = (unsigned{residue} + modulus - unsigned{first} % modulus) % modulus;
   base_ = first + to_residue;
@@ -11,31 +11,39 @@ SnatPorts::SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t m
   slots_.resize((last - base_) / modulus + 1);
   count_ = slots_.size();
   const auto count = static_cast<uint32_t>(count_);
-  for (uint32_t i = 0; i < count; ++i)
-    push_back(static_cast<SlotIndex>((start % count + i) % count));
+  for (uint32_t i = 0; i < count; ++i) {
+    const auto slot = static_cast<SlotIndex>((start % count + i) % count);
+    slots_[slot].preferred = !preferred || preferred(port_of(slot));
+    push_back(slot);
+  }
 }
 
 void SnatPorts::push_back(SlotIndex slot) {
+  Queue& queue = slots_[slot].preferred ? preferred_ : others_;
   slots_[slot].next = kEnd;
-  if (tail_ == kEnd) {
-    head_ = slot;
+  if (queue.tail == kEnd) {
+    queue.head = slot;
   } else {
-    slots_[tail_].next = slot;
+    slots_[queue.tail].next = slot;
   }
-  tail_ = slot;
+  queue.tail = slot;
 }
 
-std::optional<uint16_t> SnatPorts::take(FlowIndex flow, uint32_t now, uint32_t quarantine) {
-  if (head_ == kEnd) return std::nullopt;
-  const SlotIndex i = head_;
+std::optional<uint16_t> SnatPorts::take(FlowIndex flow, uint32_t now, uint32_t quarantine,
+                                        Choice choice) {
+  Queue* queue = &preferred_;
+  if (!ready(*queue, now, quarantine)) {
+    if (choice == Choice::preferred || !ready(others_, now, quarantine)) return std::nullopt;
+    queue = &others_;
+  }
+  const SlotIndex i = queue->head;
   Slot& slot = slots_[i];
-  if (slot.used && now - slot.flow < quarantine) return std::nullopt;
-  head_ = slot.next;
-  if (head_ == kEnd) tail_ = kEnd;
+  queue->head = slot.next;
+  if (queue->head == kEnd) queue->tail = kEnd;
   slot.flow = flow;
   slot.taken = true;
   ++in_use_;
-  return static_cast<uint16_t>(base_ + i * modulus_);
+  return port_of(i);
 }
 
 void SnatPorts::give_back(uint16_t port, base::Seq32 last_seq, uint32_t now) {
@@ -57,8 +65,10 @@ std::optional<base::Seq32> SnatPorts::last_seq(uint16_t port) const {
 
 uint32_t SnatPorts::quarantined(uint32_t now, uint32_t quarantine) const {
   uint32_t n = 0;
-  for (SlotIndex i = head_; i != kEnd; i = slots_[i].next) {
-    if (slots_[i].used && now - slots_[i].flow < quarantine) ++n;
+  for (const SlotIndex first : {preferred_.head, others_.head}) {
+    for (SlotIndex i = first; i != kEnd; i = slots_[i].next) {
+      if (slots_[i].used && now - slots_[i].flow < quarantine) ++n;
+    }
   }
   return n;
 }

@@ -3,9 +3,15 @@
 // A port maps to a flow by a plain array: the return path needs no hash. Free ports are taken
 // first in, first out, and not before their quarantine is over, so that the broker's TIME-WAIT is
 // past (RFC 9293 section 3.4.2). Each port remembers the last sequence number sent from it.
+//
+// Where it can be foretold which core a broker's packets arrive at, that depends on the port, too:
+// such as arrive at the proxy itself are its preferred ones. The others are used when those are not
+// enough: their packets have to be handed over, but no port is lost. So which proxy owns a port
+// does not depend on the forecast, and no slot is needed twice.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -18,12 +24,16 @@ class SnatPorts {
  public:
   // Ports first..last that are congruent to `residue` modulo `modulus` (how ports are shared among
   // proxies). start: a random number, so that a restarted balancer does not begin where it began
-  // before.
-  SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t modulus, uint32_t start);
+  // before. preferred: asked once for each port; if it is empty, all are.
+  SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t modulus, uint32_t start,
+            const std::function<bool(uint16_t port)>& preferred = {});
 
-  // The next free port for `flow`, or nullopt: all are in use or in quarantine.
+  enum class Choice : uint8_t { preferred, any };
+  // The next free port for `flow`, or nullopt: all are in use or in quarantine. A preferred one as
+  // long as there is one.
   // quarantine, now: seconds.
-  [[nodiscard]] std::optional<uint16_t> take(FlowIndex flow, uint32_t now, uint32_t quarantine);
+  [[nodiscard]] std::optional<uint16_t> take(FlowIndex flow, uint32_t now, uint32_t quarantine,
+                                             Choice choice = Choice::any);
   // last_seq: behind the last byte sent from the port. Only for a taken port.
   void give_back(uint16_t port, base::Seq32 last_seq, uint32_t now);
 
@@ -34,7 +44,8 @@ class SnatPorts {
     uint32_t last_seq = 0;
     SlotIndex next = kEnd;  // free: the slot behind in the queue
     bool taken = false;
-    bool used = false;
+    bool used : 1 = false;
+    bool preferred : 1 = true;
   };
   static_assert(sizeof(Slot) == 12);
 
@@ -53,7 +64,7 @@ class SnatPorts {
 
   [[nodiscard]] uint32_t capacity() const { return static_cast<uint32_t>(slots_.size()); }
   [[nodiscard]] uint32_t in_use() const { return in_use_; }
-  // Given back within the quarantine; walks the queue, for reports only.
+  // Given back within the quarantine; walks the queues, for reports only.
   [[nodiscard]] uint32_t quarantined(uint32_t now, uint32_t quarantine) const;
 
  private:
@@ -63,14 +74,28 @@ class SnatPorts {
     if (modulus_ == 1) return distance;
     return distance % modulus_ == 0 ? distance / modulus_ : count_;
   }
+  [[nodiscard]] uint16_t port_of(SlotIndex slot) const {
+    return static_cast<uint16_t>(base_ + slot * modulus_);
+  }
+  // Free slots, linked by Slot::next.
+  struct Queue {
+    SlotIndex head = kEnd;
+    SlotIndex tail = kEnd;
+  };
   void push_back(SlotIndex slot);
+  // The first of the queue has rested, if there is one.
+  [[nodiscard]] bool ready(const Queue& queue, uint32_t now, uint32_t quarantine) const {
+    if (queue.head == kEnd) return false;
+    const Slot& slot = slots_[queue.head];
+    return !slot.used || now - slot.flow >= quarantine;
+  }
 
   unsigned base_ = 0;
   unsigned modulus_ = 1;
   uint32_t in_use_ = 0;
-  SlotIndex head_ = kEnd;
-  SlotIndex tail_ = kEnd;
   size_t count_ = 0;  // of slots: a vector would have to divide
+  Queue preferred_;
+  Queue others_;
   std::vector<Slot> slots_;
 };
 

@@ -1,11 +1,11 @@
 """The bytes of a connection: the first ones, many of them, the last ones."""
 
-import hashlib
 import socket
 
 import pytest
 
 from tests.support import daemon, mqtt, netns, tcp, wait
+from tests.support.bulk import digest, exchange_bulk, receive
 
 BULK = 200 << 20
 WRAP = 1 << 32
@@ -43,10 +43,6 @@ def record_of(sinks, client_id):
     rows = [r for sink in sinks for r in sink.call("records") if r["client_id"] == client_id]
     assert len(rows) == 1, f"{client_id} has {len(rows)} connections"
     return rows[0]
-
-
-def digest(data):
-    return hashlib.sha256(data).hexdigest()
 
 
 @pytest.mark.parametrize("version", mqtt.VERSIONS)
@@ -123,28 +119,6 @@ def test_fin_and_reset_reach_the_other_side(sinks, dial, lb):
     for sink in sinks:
         sink.call("close_all")
     assert client.receive() is None
-
-
-def receive(client, size):
-    """The digest of `size` raw bytes."""
-    seen, count = hashlib.sha256(), 0
-    while count < size:
-        data = client.sock.recv(min(1 << 20, size - count))
-        assert data, f"connection ended after {count} of {size} bytes"
-        seen.update(data)
-        count += len(data)
-    return seen.hexdigest()
-
-
-def exchange_bulk(client, size):
-    """`size` bytes to the broker and `size` bytes back, each with an equal digest."""
-    data = tcp.pattern(size)
-    expected = digest(data)
-    client.send(mqtt.publish("sink/receive", str(size).encode()))
-    client.send(data)
-    assert client.expect(mqtt.PUBLISH).publication() == ("sink/sha256", expected.encode())
-    client.send(mqtt.publish("sink/send", str(size).encode()))
-    assert receive(client, size) == expected
 
 
 @pytest.mark.parametrize("before_wrap", [None, 1, 20, 100 << 20])

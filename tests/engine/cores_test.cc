@@ -1,4 +1,8 @@
-// Several cores, and a port that hands each frame to any of them.
+// Several cores: ports that hand each frame to any of them, ports whose RSS is known, and ports
+// that do otherwise than their RSS says.
+#include <algorithm>
+
+#include "lib/wire/packet.hh"
 #include "tests/engine/engine_test.hh"
 
 namespace mqlb::tests {
@@ -7,47 +11,175 @@ namespace {
 using config::CoreRole;
 
 struct Cores {
-  const char* name;
+  std::string name;
   std::vector<CoreRole> roles;
 };
 
+Cores split(size_t workers, size_t proxies) {
+  Cores row{std::to_string(workers) + " workers, " + std::to_string(proxies) + " proxies", {}};
+  row.roles.assign(workers, CoreRole::worker);
+  row.roles.insert(row.roles.end(), proxies, CoreRole::proxy);
+  return row;
+}
+
+bool has_role(CoreRole core, CoreRole role) { return core == role || core == CoreRole::both; }
+
+uint64_t count(EngineWorld& w, size_t core, base::Event e) {
+  return w.engine().core(core).counters().events[static_cast<size_t>(e)].value();
+}
+
+Setup setup_of(const Cores& row, uint64_t seed) {
+  print_message("  %s\n", row.name.c_str());
+  Setup setup = default_setup(seed);
+  setup.options.cores = row.roles;
+  setup.client_link = lossy(0.03);
+  setup.broker_link = lossy(0.03);
+  setup.broker_plan = linux_like;
+  return setup;
+}
+
+// All went well, on all cores.
+void expect_shared_work(EngineWorld& w, const Cores& row, size_t connections) {
+  expect_all_well(w, connections);
+  uint64_t in = 0;
+  const auto members = [&row](CoreRole role) {
+    return static_cast<size_t>(
+        std::count_if(row.roles.begin(), row.roles.end(),
+                      [role](CoreRole core) { return has_role(core, role); }));
+  };
+  for (size_t i = 0; i < row.roles.size(); ++i) {
+    in += count(w, i, base::Event::frames_in) - count(w, i, base::Event::frames_handed_over);
+    // Each core with a role does its share of it.
+    if (has_role(row.roles[i], CoreRole::worker)) {
+      assert_true(count(w, i, base::Event::cookie_accepted) >
+                  connections / members(CoreRole::worker) / 3);
+    }
+    if (has_role(row.roles[i], CoreRole::proxy)) {
+      assert_true(count(w, i, base::Event::broker_syn) >
+                  connections / members(CoreRole::proxy) / 3);
+    }
+  }
+  // What is handed over comes in twice.
+  assert_int_equal(in, w.world().dut_counters().frames_in);
+  assert_int_equal(w.engine().count(base::Event::messages_lost), 0);
+}
+
 void test_any_core_may_get_a_frame(void** /*state*/) {
-  const Cores table[] = {
-      {"two workers, two proxies",
-       {CoreRole::worker, CoreRole::worker, CoreRole::proxy, CoreRole::proxy}},
+  std::vector<Cores> table{
       {"four of both", {CoreRole::both, CoreRole::both, CoreRole::both, CoreRole::both}},
-      {"one worker, two proxies", {CoreRole::worker, CoreRole::proxy, CoreRole::proxy}},
       {"three workers, one of both",
        {CoreRole::worker, CoreRole::worker, CoreRole::both, CoreRole::worker}},
   };
-  const size_t connections = connections_or(2000);
+  for (size_t workers = 1; workers <= 3; ++workers) {
+    for (size_t proxies = 1; proxies <= 3; ++proxies) table.push_back(split(workers, proxies));
+  }
+  const size_t connections = connections_or(800);
   uint64_t seed = 400;
   for (const Cores& row : table) {
-    print_message("  %s\n", row.name);
-    Setup setup = default_setup(++seed);
-    setup.options.cores = row.roles;
-    setup.client_link = lossy(0.03);
-    setup.broker_link = lossy(0.03);
-    setup.broker_plan = linux_like;
-    EngineWorld& w = run_many(setup, connections, 3ms);
-    expect_all_well(w, connections);
-    uint64_t in = 0;
+    EngineWorld& w = run_many(setup_of(row, ++seed), connections, 3ms);
+    expect_shared_work(w, row, connections);
     for (size_t i = 0; i < row.roles.size(); ++i) {
-      const base::CoreCounters& c = w.engine().core(i).counters();
-      const auto count = [&c](base::Event e) { return c.events[static_cast<size_t>(e)].value(); };
-      in += count(base::Event::frames_in) - count(base::Event::frames_handed_over);
-      assert_true(count(base::Event::frames_handed_over) > 0);
-      // Each core with a role does its share of it.
-      const bool works = row.roles[i] != CoreRole::proxy;
-      const bool proxies = row.roles[i] != CoreRole::worker;
-      const uint64_t share = connections / row.roles.size() / 2;
-      if (works) assert_true(count(base::Event::cookie_accepted) > share);
-      if (proxies) assert_true(count(base::Event::broker_syn) > share);
+      assert_true(count(w, i, base::Event::frames_handed_over) > 0);
     }
-    // What is handed over comes in twice.
-    assert_int_equal(in, w.world().dut_counters().frames_in);
-    assert_int_equal(w.engine().count(base::Event::messages_lost), 0);
   }
+}
+
+// Steering over the cores with a role, as a port with a table of 128 entries would be programmed.
+flow::Steering steering(const Cores& row, CoreRole role, uint8_t key_begin) {
+  std::array<uint8_t, flow::Toeplitz::kKeyBytes> key{key_begin, 0x5a, 0x56, 0xda, 0x25, 0x5b,
+                                                     0x0e,      0xc2, 0x41, 0x67, 0x25, 0x3d,
+                                                     0x43,      0xa3, 0x8f, 0xb0};
+  std::vector<flow::CoreIndex> members;
+  for (size_t i = 0; i < row.roles.size(); ++i) {
+    if (has_role(row.roles[i], role)) members.push_back(static_cast<flow::CoreIndex>(i));
+  }
+  std::vector<flow::CoreIndex> table(128);
+  for (size_t i = 0; i < table.size(); ++i) table[i] = members[i % members.size()];
+  return {flow::Toeplitz(key), table};
+}
+
+struct Honest {
+  bool clients = true, brokers = true;
+};
+
+// Ports with RSS. One that is not honest brings each frame to the core after the right one.
+Setup with_rss(const Cores& row, uint64_t seed, Honest honest) {
+  Setup setup = setup_of(row, seed);
+  setup.options.from_clients = steering(row, CoreRole::worker, 0x6d);
+  setup.options.from_brokers = steering(row, CoreRole::proxy, 0x3b);
+  setup.spread = [options = setup.options, honest](unsigned port, base::Bytes bytes) -> size_t {
+    std::vector<uint8_t> copy(bytes.begin(), bytes.end());
+    wire::Packet packet;
+    const bool client_side = port == kClients;
+    const auto refused =
+        wire::parse_packet(copy, {kPortMacs[port], 1500}, wire::HardwareChecksum::good, packet);
+    if (refused || packet.kind != wire::PacketKind::tcp) return 0;
+    const flow::Steering& known = client_side ? options.from_clients : options.from_brokers;
+    const size_t core = known.core_for({packet.source(), packet.tcp().source_port()},
+                                       {packet.destination(), packet.tcp().destination_port()});
+    return (client_side ? honest.clients : honest.brokers) ? core : core + 1;
+  };
+  return setup;
+}
+
+uint64_t missteered(EngineWorld& w, config::PortId port) {
+  uint64_t n = 0;
+  for (size_t i = 0; i < w.engine().core_count(); ++i) n += w.engine().core(i).missteered(port);
+  return n;
+}
+
+std::vector<Cores> rss_table() {
+  return {{"three of both", {CoreRole::both, CoreRole::both, CoreRole::both}},
+          {"worker, both, proxy", {CoreRole::worker, CoreRole::both, CoreRole::proxy}},
+          split(2, 2),
+          split(1, 3),
+          split(3, 2)};
+}
+
+// Every frame comes to its owner, in both directions.
+void test_known_rss_needs_no_hand_over(void** /*state*/) {
+  const size_t connections = connections_or(800);
+  uint64_t seed = 530;
+  for (const Cores& row : rss_table()) {
+    EngineWorld& w = run_many(with_rss(row, ++seed, {}), connections, 3ms);
+    expect_shared_work(w, row, connections);
+    assert_int_equal(w.engine().count(base::Event::frames_handed_over), 0);
+    for (const unsigned port : {kClients, kBrokers}) {
+      assert_int_equal(missteered(w, static_cast<config::PortId>(port)), 0);
+    }
+  }
+}
+
+// A port that does otherwise costs hand-overs and is found out; connections do not suffer.
+void test_wrong_rss_is_found_out(void** /*state*/) {
+  const size_t connections = connections_or(400);
+  uint64_t seed = 600;
+  for (const Cores& row : rss_table()) {
+    for (const Honest honest : {Honest{false, true}, Honest{true, false}, Honest{false, false}}) {
+      EngineWorld& w = run_many(with_rss(row, ++seed, honest), connections, 3ms);
+      expect_shared_work(w, row, connections);
+      assert_int_equal(missteered(w, kClients) > 1000, !honest.clients);
+      assert_int_equal(missteered(w, kBrokers) > 1000, !honest.brokers);
+      if (honest.clients) assert_int_equal(missteered(w, kClients), 0);
+      if (honest.brokers) assert_int_equal(missteered(w, kBrokers), 0);
+      assert_true(w.engine().count(base::Event::frames_handed_over) >=
+                  missteered(w, kClients) + missteered(w, kBrokers));
+    }
+  }
+}
+
+// With few SNAT ports, those are used, too, whose packets come to another proxy: no capacity is
+// lost, and that is not the port's fault.
+void test_all_snat_ports_serve(void** /*state*/) {
+  const Cores row = split(1, 3);
+  Setup setup = with_rss(row, 700, {});
+  setup.model.snat_pools[0].first_port = 2000;
+  setup.model.snat_pools[0].last_port = 2299;  // 200 for each proxy and broker, 67 preferred
+  constexpr size_t connections = 1000;
+  EngineWorld& w = run_many(setup, connections, 1ms);
+  expect_shared_work(w, row, connections);
+  assert_true(w.engine().count(base::Event::frames_handed_over) > 0);
+  assert_int_equal(missteered(w, kClients) + missteered(w, kBrokers), 0);
 }
 
 }  // namespace
@@ -58,6 +190,9 @@ int main() {
   if (!start_eal()) return 1;
   const CMUnitTest tests[] = {
       ENGINE_TEST(test_any_core_may_get_a_frame),
+      ENGINE_TEST(test_known_rss_needs_no_hand_over),
+      ENGINE_TEST(test_wrong_rss_is_found_out),
+      ENGINE_TEST(test_all_snat_ports_serve),
   };
   return cmocka_run_group_tests_name("cores", tests, nullptr, nullptr);
 }

@@ -73,8 +73,8 @@ bool start_eal() {
 }
 
 EngineDut::EngineDut(const config::Model& model, const engine::LocalEngineOptions& options,
-                     uint64_t seed)
-    : random_(seed) {
+                     uint64_t seed, Spread spread)
+    : random_(seed), spread_(std::move(spread)) {
   engine_ = must(engine::LocalEngine::create(
       compile(model, nullptr), {kPortMacs[0], kPortMacs[1]}, options,
       [this](config::PortId port, base::Bytes frame) { out_->transmit(port, frame); },
@@ -83,8 +83,8 @@ EngineDut::EngineDut(const config::Model& model, const engine::LocalEngineOption
 
 void EngineDut::receive(unsigned port, base::Bytes frame, base::Instant now, sim::FrameSink& out) {
   out_ = &out;
-  engine_->receive(static_cast<config::PortId>(port), frame, now,
-                   random_.below(engine_->core_count()));
+  const size_t core = spread_ ? spread_(port, frame) : random_.below(engine_->core_count());
+  engine_->receive(static_cast<config::PortId>(port), frame, now, core);
 }
 
 void EngineDut::advance(base::Instant now, sim::FrameSink& out) {
@@ -164,7 +164,7 @@ Setup default_setup(uint64_t seed) {
 
 EngineWorld::EngineWorld(const Setup& setup)
     : random_(setup.seed ^ 0x5eed),
-      dut_(setup.model, setup.options, setup.seed),
+      dut_(setup.model, setup.options, setup.seed, setup.spread),
       world_({.seed = setup.seed, .max_frames_per_event = 24}, dut_) {
   for (unsigned i = 0; i < setup.client_hosts; ++i) {
     sim::HostConfig host;

@@ -4,6 +4,7 @@
 //   brokers
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,11 +33,15 @@ inline constexpr wire::MacAddress kPortMacs[]{{{0x02, 0, 0, 0, 0xff, 0}},
 // The EAL without privileges or hugepages; once per process.
 bool start_eal();
 
+// Which core a port brings a frame to.
+using Spread = std::function<size_t(unsigned port, base::Bytes frame)>;
+
 // The engine as the simulator's device. With several cores each frame goes to a random one, as a
-// port whose hash cannot be predicted would have it.
+// port whose hash cannot be predicted would have it, unless there is a `spread`.
 class EngineDut final : public sim::Dut {
  public:
-  EngineDut(const config::Model& model, const engine::LocalEngineOptions& options, uint64_t seed);
+  EngineDut(const config::Model& model, const engine::LocalEngineOptions& options, uint64_t seed,
+            Spread spread = {});
 
   void receive(unsigned port, base::Bytes frame, base::Instant now, sim::FrameSink& out) override;
   void advance(base::Instant now, sim::FrameSink& out) override;
@@ -54,6 +59,7 @@ class EngineDut final : public sim::Dut {
  private:
   sim::FrameSink* out_ = nullptr;
   sim::Random random_;
+  Spread spread_;
   std::unique_ptr<engine::LocalEngine> engine_;
 };
 
@@ -61,6 +67,7 @@ struct Setup {
   uint64_t seed = 1;
   config::Model model;
   engine::LocalEngineOptions options;
+  Spread spread;
   sim::LinkConfig client_link;
   sim::LinkConfig broker_link;
   unsigned client_hosts = 4;

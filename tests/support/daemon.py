@@ -10,7 +10,7 @@ import time
 from tests.support import netns, wait
 
 # Both cores of a small machine serve every thread: clients and brokers run on them as well.
-_LCORES = {1: "0@(0-1),1@(0-1)", 2: "0@(0-1),1@(0-1),2@(0-1)"}
+_CPUS = "@(0-1)"
 
 _BASE = f"""\
 port add clients device net_af_packet0 role client
@@ -65,7 +65,7 @@ class Daemon:
 
     _count = 0
 
-    def __init__(self, topology, text, data_cores=1):
+    def __init__(self, topology, text, data_cores=1, queues=1):
         Daemon._count += 1
         self.topology = topology
         self.name = f"{topology.prefix}-lb{Daemon._count}"
@@ -74,15 +74,16 @@ class Daemon:
         self.log = topology.path(f"mqlb{Daemon._count}.log")
         with open(self.config, "w", encoding="utf-8") as f:
             f.write(text)
-        self._data_cores = data_cores
+        self._lcores = ",".join(f"{n}{_CPUS}" for n in range(data_cores + 1))
+        self._queues = queues
         self.process = None
 
     def command(self):
         return [program("mqlb"), "--no-shconf", "--no-huge", "-m", "512", "--no-pci",
                 "--no-telemetry", "--file-prefix", self.name,
-                "--lcores", _LCORES[self._data_cores],
-                "--vdev", f"net_af_packet0,iface={netns.LB_CLIENTS}",
-                "--vdev", f"net_af_packet1,iface={netns.LB_BROKERS}",
+                "--lcores", self._lcores,
+                "--vdev", f"net_af_packet0,iface={netns.LB_CLIENTS},qpairs={self._queues}",
+                "--vdev", f"net_af_packet1,iface={netns.LB_BROKERS},qpairs={self._queues}",
                 "--", "--config", self.config, "--socket", self.socket]
 
     def start(self, timeout=30):

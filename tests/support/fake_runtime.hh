@@ -27,7 +27,7 @@ class FakeRuntime : public cli::Runtime {
   }
   std::vector<cli::PortRow> ports() override {
     return {{"clients", "net_af_packet0", "client", "02:00:00:00:00:01", "up", 1500, 10, 1000, 0, 0,
-             20, 2000, 3}};
+             20, 2000, 3, "rss", 4}};
   }
   std::vector<cli::CoreRow> cores() override { return {{1, "both", 100, 90, 10, 0, 5, 1}}; }
   std::vector<cli::BufferRow> buffers() override { return {{"frames", 8191, 12}}; }

@@ -1,10 +1,12 @@
 // SNAT ports: in turn, after their quarantine, and each to one proxy only.
 #include "lib/flow/snat_ports.hh"
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <random>
 #include <set>
+#include <vector>
 
 #include "tests/support/cmocka.hh"
 
@@ -133,6 +135,61 @@ void test_empty(void**) {
   assert_int_equal(ports.quarantined(0, 1), 0);
 }
 
+bool one_of_three(uint16_t port) { return port % 3 == 1; }
+
+// All preferred ports come first, each kind in its own order, and none is lost.
+void test_preferred_first(void**) {
+  const struct {
+    uint16_t first, last, residue, modulus;
+    uint32_t start;
+  } rows[] = {{1024, 65535, 0, 1, 17},
+              {1024, 65535, 1, 4, 40000},
+              {1000, 1007, 0, 2, 3},
+              {1000, 1000, 0, 1, 0},
+              {1001, 1002, 0, 3, 9}};
+  for (const auto& row : rows) {
+    SnatPorts plain(row.first, row.last, row.residue, row.modulus, row.start);
+    SnatPorts ports(row.first, row.last, row.residue, row.modulus, row.start, one_of_three);
+    assert_int_equal(ports.capacity(), plain.capacity());
+    std::vector<uint16_t> expected;
+    while (const auto port = plain.take(1, kNow, kQuarantine)) expected.push_back(*port);
+    const auto middle = std::stable_partition(expected.begin(), expected.end(), one_of_three);
+    for (auto i = expected.begin(); i != expected.end(); ++i) {
+      const auto choice = i < middle ? SnatPorts::Choice::preferred : SnatPorts::Choice::any;
+      if (i == middle) {
+        assert_false(ports.take(1, kNow, kQuarantine, SnatPorts::Choice::preferred).has_value());
+      }
+      const auto port = ports.take(1, kNow, kQuarantine, choice);
+      assert_true(port.has_value());
+      assert_int_equal(*port, *i);
+    }
+    assert_false(ports.take(1, kNow, kQuarantine).has_value());
+  }
+}
+
+// A port goes back to its kind; each kind has quarantines of its own.
+void test_preferred_rest(void**) {
+  SnatPorts ports(10, 13, 0, 1, 0, one_of_three);  // 10 and 13
+  const auto take = [&ports](uint32_t now) { return ports.take(1, now, kQuarantine).value_or(0); };
+  assert_int_equal(take(0), 10);
+  assert_int_equal(take(0), 13);
+  assert_int_equal(take(0), 11);
+  ports.give_back(13, Seq32(5), 100);
+  assert_int_equal(take(100), 12);
+  ports.give_back(11, Seq32(6), 110);
+  ports.give_back(12, Seq32(7), 111);
+  assert_int_equal(ports.quarantined(111, kQuarantine), 3);
+  assert_int_equal(take(100 + kQuarantine - 1), 0);
+  assert_int_equal(take(100 + kQuarantine), 13);
+  assert_int_equal(ports.quarantined(100 + kQuarantine, kQuarantine), 2);
+  assert_int_equal(take(100 + kQuarantine), 0);
+  assert_int_equal(take(110 + kQuarantine), 11);
+  ports.give_back(10, Seq32(8), 200);
+  assert_int_equal(take(200), 12);  // 10 rests again
+  assert_int_equal(ports.in_use(), 3);
+  assert_int_equal(ports.last_seq(12)->raw(), 7);
+}
+
 // Years of taking and giving back, against lists that say the same in a plainer way.
 void test_random_against_reference(void**) {
   std::mt19937 random(12);
@@ -184,6 +241,8 @@ int main() {
       cmocka_unit_test(test_last_seq),
       cmocka_unit_test(test_foreign_ports),
       cmocka_unit_test(test_empty),
+      cmocka_unit_test(test_preferred_first),
+      cmocka_unit_test(test_preferred_rest),
       cmocka_unit_test(test_random_against_reference),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
