@@ -36,7 +36,7 @@ base::Result<std::unique_ptr<Nat>> Nat::create(Rig& rig, uint32_t max_flows) {
   if (!back) return tl::unexpected(back.error());
   std::unique_ptr<Nat> nat(new Nat(rig, std::move(*flows), std::move(*back)));
   const config::Snapshot& snapshot = rig.snapshot();
-  nat->slots_.resize((snapshot.snats.size() * snapshot.backends.size()) << 16);
+  nat->uses_.resize((snapshot.snats.size() * snapshot.backends.size()) << 16);
   return nat;
 }
 
@@ -61,7 +61,7 @@ bool Nat::add(const wire::Endpoint& client, const Flow& flow) {
   b.client_mac = kClientMac;
   b.vip = vip;
   b.checksum = splice::checksum_constant(flow.broker, flow.snat, rig_.listener(), client, 0, 0);
-  slots_[slot_of(snat->snat_id, broker, flow.snat.port)] = {back, 0, flow::SnatPorts::kEnd, true, true};
+  uses_[use_of(snat->snat_id, broker, flow.snat.port)] = flow::SnatPorts::Use::by(back);
   return true;
 }
 
@@ -106,10 +106,10 @@ void Nat::seek_client(engine::Arrival& arrival) {
   const wire::Packet& packet = arrival.packet;
   const uint16_t broker = addresses.broker({packet.source(), packet.tcp().source_port()});
   const engine::LocalAddress* snat = addresses.local(packet.destination());
-  arrival.slot = nullptr;
+  arrival.port = nullptr;
   if (broker == engine::EndpointMap::kNone || snat == nullptr || !snat->snat) return;
-  arrival.slot = &slots_[slot_of(snat->snat_id, broker, packet.tcp().destination_port())];
-  __builtin_prefetch(arrival.slot);
+  arrival.port = &uses_[use_of(snat->snat_id, broker, packet.tcp().destination_port())];
+  __builtin_prefetch(arrival.port);
 }
 
 void Nat::to_brokers(std::span<engine::Arrival> arrivals) {
@@ -149,19 +149,19 @@ void Nat::to_clients(std::span<engine::Arrival> arrivals) {
   const engine::CoreContext& context = rig_.core().context();
   const size_t count = arrivals.size();
   const auto fetch = [&](size_t i) {
-    if (arrivals[i].slot != nullptr && arrivals[i].slot->taken) {
-      __builtin_prefetch(&back_[arrivals[i].slot->flow], 1);
+    if (arrivals[i].port != nullptr && arrivals[i].port->taken()) {
+      __builtin_prefetch(&back_[arrivals[i].port->flow()], 1);
     }
   };
   for (size_t i = 0; i < std::min(count, engine::kFetchAhead); ++i) fetch(i);
   for (size_t i = 0; i < count; ++i) {
     if (i + engine::kFetchAhead < count) fetch(i + engine::kFetchAhead);
-    if (arrivals[i].slot == nullptr || !arrivals[i].slot->taken) {
+    if (arrivals[i].port == nullptr || !arrivals[i].port->taken()) {
       drop(*arrivals[i].frame);
       continue;
     }
     const wire::Packet& packet = arrivals[i].packet;
-    flow::ProxyFlow& b = back_[arrivals[i].slot->flow];
+    flow::ProxyFlow& b = back_[arrivals[i].port->flow()];
     if (ends(packet)) b.flags |= flow::kOwnFin;
     const engine::PortSide& port = context.ports[b.client_side];
     if (packet.frame_length > port.longest) {

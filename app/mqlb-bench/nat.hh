@@ -36,7 +36,7 @@ class Nat {
   void seek_client(engine::Arrival& arrival);
   void to_brokers(std::span<engine::Arrival> arrivals);
   void to_clients(std::span<engine::Arrival> arrivals);
-  [[nodiscard]] size_t slot_of(config::SnatId snat, uint16_t broker, uint16_t port) const {
+  [[nodiscard]] size_t use_of(config::SnatId snat, uint16_t broker, uint16_t port) const {
     return (size_t{snat} * rig_.snapshot().backends.size() + broker) << 16 | port;
   }
   void drop(const engine::Frame& frame) {
@@ -48,7 +48,7 @@ class Nat {
   flow::WorkerTable flows_;
   flow::ProxyTable back_;
   // Where the way back is: by SNAT address, broker and port.
-  std::vector<flow::SnatPorts::Slot> slots_;
+  std::vector<flow::SnatPorts::Use> uses_;
   std::array<engine::Arrival, kBurst> arrivals_;
   base::CoreCounters counters_;
   std::array<engine::BackendCounters, config::kMaxBackends> backends_;

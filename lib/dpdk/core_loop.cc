@@ -123,8 +123,9 @@ size_t CoreLoop::poll_messages() {
     const unsigned n = rte_ring_dequeue_burst_elem(inbox_.messages.get(), messages.data(),
                                                    sizeof(engine::Message),
                                                    std::min<unsigned>(left, kBurst), nullptr);
+    if (n == 0) break;
     // A message may speak of objects that only the sender's snapshot has.
-    if (n > 0) follow_configuration();
+    follow_configuration();
     for (unsigned i = 0; i < n; ++i) core_->receive(messages[i]);
     left -= n;
     work += n;

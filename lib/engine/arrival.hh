@@ -12,7 +12,7 @@ struct Arrival {
   const Frame* frame = nullptr;
   uint16_t vip = 0;  // for a worker: the listener endpoint's number (Addresses)
   flow::WorkerTable::Search search;             // for a worker
-  const flow::SnatPorts::Slot* slot = nullptr;  // for a proxy; null: no port of ours
+  const flow::SnatPorts::Use* port = nullptr;  // for a proxy; null: none of ours
 };
 
 // Packets of a burst that one role takes together.

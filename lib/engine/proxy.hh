@@ -72,8 +72,8 @@ class alignas(base::kCacheLine) Proxy {
     const uint16_t broker =
         context_.addresses.broker({arrival.packet.source(), tcp.source_port()});
     const flow::SnatPorts* table = broker == EndpointMap::kNone ? nullptr : ports(broker, snat);
-    arrival.slot = table == nullptr ? nullptr : table->slot_of(tcp.destination_port());
-    if (arrival.slot != nullptr) __builtin_prefetch(arrival.slot);
+    arrival.port = table == nullptr ? nullptr : table->use_of(tcp.destination_port());
+    if (arrival.port != nullptr) __builtin_prefetch(arrival.port);
   }
   // TCP segments to our SNAT addresses, each sought. Takes the frames.
   void process(std::span<Arrival* const> arrivals);
@@ -140,8 +140,8 @@ class alignas(base::kCacheLine) Proxy {
 
   // proxy_splice.cc
   void fetch(const Arrival& arrival) const {
-    if (arrival.slot != nullptr && arrival.slot->taken) {
-      __builtin_prefetch(&flows_[arrival.slot->flow], 1);
+    if (arrival.port != nullptr && arrival.port->taken()) {
+      __builtin_prefetch(&flows_[arrival.port->flow()], 1);
     }
   }
   [[nodiscard]] static bool is_usual(const wire::Packet& packet, const flow::ProxyFlow& f);

@@ -65,12 +65,12 @@ void Proxy::process(std::span<Arrival* const> arrivals) {
     if (i + kFetchAhead < count) fetch(*arrivals[i + kFetchAhead]);
     Arrival& arrival = *arrivals[i];
     // Only now: an earlier packet of the burst may have ended the flow.
-    if (arrival.slot == nullptr || !arrival.slot->taken) {
+    if (arrival.port == nullptr || !arrival.port->taken()) {
       reset_unknown(context_, arrival.packet, *arrival.frame, Drop::unknown_flow,
                     Event::rst_to_broker);
       continue;
     }
-    const FlowIndex index = arrival.slot->flow;
+    const FlowIndex index = arrival.port->flow();
     if (is_usual(arrival.packet, flows_[index])) {
       pass_on(arrival.packet, *arrival.frame, flows_[index], false);
     } else {

@@ -8,8 +8,9 @@ SnatPorts::SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t m
   const unsigned to_residue = (unsigned{residue} + modulus - unsigned{first} % modulus) % modulus;
   base_ = first + to_residue;
   if (base_ > last) return;
-  slots_.resize((last - base_) / modulus + 1);
-  count_ = slots_.size();
+  count_ = (last - base_) / modulus + 1;
+  uses_.resize(count_);
+  slots_.resize(count_);
   const auto count = static_cast<uint32_t>(count_);
   for (uint32_t i = 0; i < count; ++i) {
     const auto slot = static_cast<SlotIndex>((start % count + i) % count);
@@ -37,22 +38,18 @@ std::optional<uint16_t> SnatPorts::take(FlowIndex flow, uint32_t now, uint32_t q
     queue = &others_;
   }
   const SlotIndex i = queue->head;
-  Slot& slot = slots_[i];
-  queue->head = slot.next;
+  queue->head = slots_[i].next;
   if (queue->head == kEnd) queue->tail = kEnd;
-  slot.flow = flow;
-  slot.taken = true;
+  uses_[i] = Use::by(flow);
   ++in_use_;
   return port_of(i);
 }
 
 void SnatPorts::give_back(uint16_t port, base::Seq32 last_seq, uint32_t now) {
   const size_t i = index_of(port);
-  Slot& slot = slots_[i];
-  slot.flow = now;
-  slot.last_seq = last_seq.raw();
-  slot.taken = false;
-  slot.used = true;
+  uses_[i] = Use::free_since(now);
+  slots_[i].last_seq = last_seq.raw();
+  slots_[i].used = true;
   --in_use_;
   push_back(static_cast<SlotIndex>(i));
 }
@@ -67,7 +64,7 @@ uint32_t SnatPorts::quarantined(uint32_t now, uint32_t quarantine) const {
   uint32_t n = 0;
   for (const SlotIndex first : {preferred_.head, others_.head}) {
     for (SlotIndex i = first; i != kEnd; i = slots_[i].next) {
-      if (slots_[i].used && now - slots_[i].flow < quarantine) ++n;
+      if (!has_rested(i, now, quarantine)) ++n;
     }
   }
   return n;

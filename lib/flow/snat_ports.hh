@@ -37,27 +37,33 @@ class SnatPorts {
   // last_seq: behind the last byte sent from the port. Only for a taken port.
   void give_back(uint16_t port, base::Seq32 last_seq, uint32_t now);
 
-  using SlotIndex = uint16_t;  // there is no port 0, so at most 65,535 slots
-  static constexpr SlotIndex kEnd = 0xffff;
-  struct Slot {
-    uint32_t flow = kNoFlow;  // taken: the flow; free: when it was given back (seconds)
-    uint32_t last_seq = 0;
-    SlotIndex next = kEnd;  // free: the slot behind in the queue
-    bool taken = false;
-    bool used : 1 = false;
-    bool preferred : 1 = true;
+  // Who has a port: all that a packet asks for, so that it lies apart.
+  class Use {
+   public:
+    [[nodiscard]] bool taken() const { return word_ < kFree; }
+    [[nodiscard]] FlowIndex flow() const { return word_; }  // only if taken
+    // Since it was given back, if not taken.
+    [[nodiscard]] uint32_t seconds_free(uint32_t now) const { return (now - word_) & ~kFree; }
+    static Use by(FlowIndex flow) { return Use(flow); }
+    static Use free_since(uint32_t seconds) { return Use(seconds | kFree); }
+    Use() = default;
+
+   private:
+    static constexpr uint32_t kFree = 0x80000000;  // above all flows; below it: seconds
+    explicit Use(uint32_t word) : word_(word) {}
+    uint32_t word_ = kFree;
   };
-  static_assert(sizeof(Slot) == 12);
+  static_assert(sizeof(Use) == 4);
 
   // Null for a port that is not among ours. Any port number may be asked.
-  [[nodiscard]] const Slot* slot_of(uint16_t port) const {
+  [[nodiscard]] const Use* use_of(uint16_t port) const {
     const size_t i = index_of(port);
-    return i < count_ ? &slots_[i] : nullptr;
+    return i < count_ ? &uses_[i] : nullptr;
   }
   // kNoFlow if the port is not taken.
   [[nodiscard]] FlowIndex lookup(uint16_t port) const {
-    const Slot* slot = slot_of(port);
-    return slot != nullptr && slot->taken ? slot->flow : kNoFlow;
+    const Use* use = use_of(port);
+    return use != nullptr && use->taken() ? use->flow() : kNoFlow;
   }
   // Where the port's last use ended; nullopt if it was never used.
   [[nodiscard]] std::optional<base::Seq32> last_seq(uint16_t port) const;
@@ -68,6 +74,16 @@ class SnatPorts {
   [[nodiscard]] uint32_t quarantined(uint32_t now, uint32_t quarantine) const;
 
  private:
+  using SlotIndex = uint16_t;  // there is no port 0, so at most 65,535 slots
+  static constexpr SlotIndex kEnd = 0xffff;
+  struct Slot {
+    uint32_t last_seq = 0;
+    SlotIndex next = kEnd;  // free: the slot behind in the queue
+    bool used = false;      // ever
+    bool preferred = true;
+  };
+  static_assert(sizeof(Slot) == 8);
+
   // Slots follow each other in steps of the modulus from base_.
   [[nodiscard]] size_t index_of(uint16_t port) const {
     const unsigned distance = static_cast<unsigned>(port) - base_;
@@ -83,11 +99,13 @@ class SnatPorts {
     SlotIndex tail = kEnd;
   };
   void push_back(SlotIndex slot);
+  [[nodiscard]] bool has_rested(SlotIndex slot, uint32_t now, uint32_t quarantine) const {
+    return !slots_[slot].used || uses_[slot].seconds_free(now) >= quarantine;
+  }
   // The first of the queue has rested, if there is one.
   [[nodiscard]] bool ready(const Queue& queue, uint32_t now, uint32_t quarantine) const {
     if (queue.head == kEnd) return false;
-    const Slot& slot = slots_[queue.head];
-    return !slot.used || now - slot.flow >= quarantine;
+    return has_rested(queue.head, now, quarantine);
   }
 
   unsigned base_ = 0;
@@ -96,6 +114,7 @@ class SnatPorts {
   size_t count_ = 0;  // of slots: a vector would have to divide
   Queue preferred_;
   Queue others_;
+  std::vector<Use> uses_;
   std::vector<Slot> slots_;
 };
 
