@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/wire/packet.hh"
+#include "tests/engine/bench.hh"
 #include "tests/engine/engine_test.hh"
 
 namespace mqlb::tests {
@@ -122,11 +123,12 @@ Setup with_rss(const Cores& row, uint64_t seed, Honest honest) {
   return setup;
 }
 
-uint64_t missteered(EngineWorld& w, config::PortId port) {
+uint64_t missteered(engine::LocalEngine& engine, config::PortId port) {
   uint64_t n = 0;
-  for (size_t i = 0; i < w.engine().core_count(); ++i) n += w.engine().core(i).missteered(port);
+  for (size_t i = 0; i < engine.core_count(); ++i) n += engine.core(i).missteered(port);
   return n;
 }
+uint64_t missteered(EngineWorld& w, config::PortId port) { return missteered(w.engine(), port); }
 
 std::vector<Cores> rss_table() {
   return {{"three of both", {CoreRole::both, CoreRole::both, CoreRole::both}},
@@ -182,6 +184,36 @@ void test_all_snat_ports_serve(void** /*state*/) {
   assert_int_equal(missteered(w, kClients) + missteered(w, kBrokers), 0);
 }
 
+// What is sent to a SNAT address from the clients' side goes another way than a broker's packets,
+// and says nothing of the port.
+void test_clients_cannot_blame_a_port(void** /*state*/) {
+  const struct {
+    unsigned port;
+    bool to_listener;
+    bool counts;
+  } rows[] = {{kClients, true, true},
+              {kClients, false, false},
+              {kBrokers, true, false},
+              {kBrokers, false, true}};
+  for (const auto& row : rows) {
+    Setup setup = with_rss(split(3, 3), 800, {});
+    setup.spread = [](unsigned, base::Bytes) -> size_t { return 0; };
+    Bench& bench = new_bench(setup);
+    for (uint16_t port = 2000; port < 2050; ++port) {
+      RawEnd end = raw_client(port);
+      end.port = row.port;
+      if (!row.to_listener) end.remote = {snat_address(0), port};
+      bench.send(end, end.segment(wire::kAck));
+    }
+    assert_true(bench.count(base::Event::frames_handed_over) > 20);
+    assert_int_equal(missteered(bench.engine(), static_cast<config::PortId>(row.port)) > 20,
+                     row.counts);
+    if (!row.counts) {
+      assert_int_equal(missteered(bench.engine(), static_cast<config::PortId>(row.port)), 0);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace mqlb::tests
 
@@ -189,10 +221,9 @@ int main() {
   using namespace mqlb::tests;
   if (!start_eal()) return 1;
   const CMUnitTest tests[] = {
-      ENGINE_TEST(test_any_core_may_get_a_frame),
-      ENGINE_TEST(test_known_rss_needs_no_hand_over),
-      ENGINE_TEST(test_wrong_rss_is_found_out),
-      ENGINE_TEST(test_all_snat_ports_serve),
+      ENGINE_TEST(test_any_core_may_get_a_frame),   ENGINE_TEST(test_known_rss_needs_no_hand_over),
+      ENGINE_TEST(test_wrong_rss_is_found_out),     ENGINE_TEST(test_all_snat_ports_serve),
+      BENCH_TEST(test_clients_cannot_blame_a_port),
   };
   return cmocka_run_group_tests_name("cores", tests, nullptr, nullptr);
 }
