@@ -120,9 +120,9 @@ size_t CoreLoop::poll_messages() {
   std::array<engine::Message, kBurst> messages;
   size_t work = 0;
   for (unsigned left = rte_ring_count(inbox_.messages.get()); left > 0;) {
-    const unsigned n = rte_ring_dequeue_burst_elem(inbox_.messages.get(), messages.data(),
-                                                   sizeof(engine::Message),
-                                                   std::min<unsigned>(left, kBurst), nullptr);
+    const unsigned n =
+        rte_ring_dequeue_burst_elem(inbox_.messages.get(), messages.data(), sizeof(engine::Message),
+                                    std::min<unsigned>(left, kBurst), nullptr);
     if (n == 0) break;
     // A message may speak of objects that only the sender's snapshot has.
     follow_configuration();

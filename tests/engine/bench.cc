@@ -38,7 +38,7 @@ RawEnd raw_client(uint16_t port, unsigned host) {
 }
 
 Bench::Bench(const Setup& setup)
-    : dut_(setup.model, setup.options, setup.seed),
+    : dut_(setup.model, setup.options, setup.seed, setup.spread),
       drops_seen_(static_cast<size_t>(base::Drop::count_)) {
   pass(10ms);
   new_drops();

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "lib/wire/packet.hh"
+#include "tests/engine/bench.hh"
 #include "tests/engine/engine_test.hh"
+#include "tests/engine/icmp_frames.hh"
 
 namespace mqlb::tests {
 namespace {
@@ -122,11 +124,12 @@ Setup with_rss(const Cores& row, uint64_t seed, Honest honest) {
   return setup;
 }
 
-uint64_t missteered(EngineWorld& w, config::PortId port) {
+uint64_t missteered(engine::LocalEngine& engine, config::PortId port) {
   uint64_t n = 0;
-  for (size_t i = 0; i < w.engine().core_count(); ++i) n += w.engine().core(i).missteered(port);
+  for (size_t i = 0; i < engine.core_count(); ++i) n += engine.core(i).missteered(port);
   return n;
 }
+uint64_t missteered(EngineWorld& w, config::PortId port) { return missteered(w.engine(), port); }
 
 std::vector<Cores> rss_table() {
   return {{"three of both", {CoreRole::both, CoreRole::both, CoreRole::both}},
@@ -182,6 +185,63 @@ void test_all_snat_ports_serve(void** /*state*/) {
   assert_int_equal(missteered(w, kClients) + missteered(w, kBrokers), 0);
 }
 
+// What is sent to a SNAT address from the clients' side goes another way than a broker's packets,
+// and says nothing of the port.
+void test_clients_cannot_blame_a_port(void** /*state*/) {
+  const struct {
+    unsigned port;
+    bool to_listener;
+    bool counts;
+  } rows[] = {{kClients, true, true},
+              {kClients, false, false},
+              {kBrokers, true, false},
+              {kBrokers, false, true}};
+  for (const auto& row : rows) {
+    Setup setup = with_rss(split(3, 3), 800, {});
+    setup.spread = [](unsigned, base::Bytes) -> size_t { return 0; };
+    Bench& bench = new_bench(setup);
+    for (uint16_t port = 2000; port < 2050; ++port) {
+      RawEnd end = raw_client(port);
+      end.port = row.port;
+      if (!row.to_listener) end.remote = {snat_address(0), port};
+      bench.send(end, end.segment(wire::kAck));
+    }
+    assert_true(bench.count(base::Event::frames_handed_over) > 20);
+    assert_int_equal(missteered(bench.engine(), static_cast<config::PortId>(row.port)) > 20,
+                     row.counts);
+    if (!row.counts) {
+      assert_int_equal(missteered(bench.engine(), static_cast<config::PortId>(row.port)), 0);
+    }
+  }
+}
+
+// An ICMP error comes wherever it comes; the packet that it quotes names the owner.
+void test_errors_find_the_owner(void** /*state*/) {
+  Bench& bench = new_bench(with_rss(split(3, 3), 900, {}));
+  const wire::IpAddress router = wire::IpAddress::v4(0xc6130001);
+  constexpr uint16_t kFlows = 30;
+  for (uint16_t i = 0; i < kFlows; ++i) {
+    RawEnd client = raw_client(static_cast<uint16_t>(4000 + i));
+    RawEnd broker;
+    assert_true(bench.splice(client, broker, "device-" + std::to_string(i)));
+    const uint8_t payload[] = {1, 2, 3};
+    for (const RawEnd& end : {client, broker}) {
+      const SentFrames about = bench.send(end, end.segment(wire::kAck | wire::kPsh, payload));
+      assert_int_equal(about.size(), 1);
+      const unsigned port = about[0].port;
+      const SentFrames error =
+          bench.frame(port, fragmentation_needed(port, router, about[0], 28, 1400));
+      assert_int_equal(error.size(), 1);
+      assert_int_equal(error[0].port, end.port);
+    }
+  }
+  assert_int_equal(bench.count(base::Event::icmp_translated), 2 * kFlows);
+  // Those only: one core in six has the flow that it gets an error about.
+  assert_in_range(bench.count(base::Event::frames_handed_over), kFlows, 2 * kFlows - 1);
+  assert_int_equal(missteered(bench.engine(), kClients), 0);
+  assert_int_equal(missteered(bench.engine(), kBrokers), 0);
+}
+
 }  // namespace
 }  // namespace mqlb::tests
 
@@ -189,10 +249,9 @@ int main() {
   using namespace mqlb::tests;
   if (!start_eal()) return 1;
   const CMUnitTest tests[] = {
-      ENGINE_TEST(test_any_core_may_get_a_frame),
-      ENGINE_TEST(test_known_rss_needs_no_hand_over),
-      ENGINE_TEST(test_wrong_rss_is_found_out),
-      ENGINE_TEST(test_all_snat_ports_serve),
+      ENGINE_TEST(test_any_core_may_get_a_frame),   ENGINE_TEST(test_known_rss_needs_no_hand_over),
+      ENGINE_TEST(test_wrong_rss_is_found_out),     ENGINE_TEST(test_all_snat_ports_serve),
+      BENCH_TEST(test_clients_cannot_blame_a_port), BENCH_TEST(test_errors_find_the_owner),
   };
   return cmocka_run_group_tests_name("cores", tests, nullptr, nullptr);
 }
