@@ -19,6 +19,7 @@ FLOWS = {
     "spliced": (1000, 100_000, 1_000_000, 10_000_000),
     "connections": (1000, 100_000, 1_000_000),
     "floods": (1000, 100_000, 1_000_000),
+    "split": (1000, 100_000),
     "memory": (100_000, 1_000_000, 10_000_000),
     "maglev": (),
 }
@@ -26,6 +27,7 @@ TITLES = {
     "spliced": "Spliced packets, cycles for one",
     "connections": "Whole connections beside standing flows",
     "floods": "Packets of a flood beside standing flows",
+    "split": "Worker and proxy on a core each, beside one core with both roles",
     "memory": "Memory of one data core, all of it taken at the start",
     "maglev": f"Maglev tables of {SLOTS:,} slots",
 }
@@ -37,6 +39,9 @@ _NOTES = {
     "spliced": [_BESIDE],
     "connections": ["From the SYN until both records are given back."],
     "floods": ["Where each second is a SYN: the mean of both kinds."],
+    "split": ["Packets each way: both cores at the same time. Connections and packets that came to "
+              "the wrong core and are handed over: in turns. One core / slower: how much more the "
+              "split carries."],
     "maglev": ["The slots that differ when a broker joins are those that differ when it leaves."],
 }
 _KINDS = (("spliced packet ", "spliced"), ("plain NAT ", "plain NAT"), ("splice tax ", "tax"))
@@ -51,11 +56,11 @@ def megabytes_for(flows):
     return 512 + max(flows, default=1_000_000) * 640 // 1_000_000
 
 
-def eal_arguments(flows, huge_free):
+def eal_arguments(flows, huge_free, lcores="0"):
     """`huge_free`: bytes of free hugepages; they are used if that is enough."""
     room = megabytes_for(flows)
     pages = ["--in-memory"] if huge_free >= room << 20 else ["--no-huge", "--no-shconf"]
-    return [*pages, "--no-pci", "-m", str(room), "-l", "0"]
+    return [*pages, "--no-pci", "-m", str(room), "-l", lcores]
 
 
 def cases(program, elsewhere=()):
@@ -71,7 +76,7 @@ def arguments(case, quick, huge_free):
     flows = FLOWS.get(case, ())
     if quick and case != "maglev":
         flows = (1000,)
-    out = [*eal_arguments(flows, huge_free), "--"]
+    out = [*eal_arguments(flows, huge_free, "0,1" if case == "split" else "0"), "--"]
     if flows:
         out += ["--flows", ",".join(map(str, flows))]
     return out + (["--runs", "1"] if quick else []) + ["--json", case]
