@@ -272,12 +272,17 @@ class MqlbAfXdp(_Mqlb):
         super().start()
         for interface in (network.LB_CLIENTS, network.LB_BROKERS):
             network.write_sys(self.net.balancer, f"class/net/{interface}/threaded", "1")
-        self._polls = [t for t in tasks_named("napi/lb-.*") if t not in before]
-        if len(self._polls) != 2:
-            raise RuntimeError(f"{len(self._polls)} threads poll the balancer's veths, not 2")
-        for thread in self._polls:
+        self._polls = self.pinned_polls(before)
+
+    def pinned_polls(self, before):
+        """The kernel's threads that poll the veths; in a PID namespace they cannot be seen."""
+        polls = [t for t in tasks_named("napi/lb-.*") if t not in before]
+        if len(polls) != 2:
+            raise RuntimeError(f"{len(polls)} threads poll the balancer's veths, not 2")
+        for thread in polls:
             os.sched_setaffinity(thread, {network.BALANCER_CPU})
             os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(1))
+        return polls
 
     def threads(self):
         return super().threads() + [(thread, thread) for thread in self._polls]
