@@ -15,7 +15,7 @@ constexpr unsigned kCache = 256;
 constexpr uint32_t kClientSide = 0xc6120000;  // 198.18.0.0/16
 constexpr uint32_t kBrokerSide = 0xc6130000;  // 198.19.0.0/16
 constexpr uint32_t kFirstSnat = 0x100;
-constexpr uint32_t kPorts = 64512;  // of one SNAT address toward one broker
+constexpr uint32_t kPorts = 64504;  // of one SNAT address toward one broker
 
 config::Model make_model(const RigOptions& options) {
   config::Model model;

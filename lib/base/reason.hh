@@ -31,6 +31,7 @@ namespace mqlb::base {
   X(icmp_unknown_flow, "icmp-unknown-flow", "ICMP error about a flow that is not ours")            \
   X(bad_arp, "bad-arp", "ARP malformed")                                                           \
   X(arp_consumed, "arp-consumed", "ARP that was read and needs no answer")                         \
+  X(check_consumed, "check-consumed", "TCP segment of a health check, read by control")            \
   X(no_listener, "no-listener", "TCP to our address where nothing listens; answered by RST")       \
   X(unknown_flow, "unknown-flow", "TCP segment of no flow; answered by RST")                       \
   X(unknown_flow_quiet, "unknown-flow-quiet",                                                      \

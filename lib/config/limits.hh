@@ -34,9 +34,15 @@ inline constexpr Range kSnatQuarantineRange{0, 3'600};
 inline constexpr Range kMaxFlowsRange{1, 100'000'000};
 inline constexpr Range kMaxConnectingRange{1, 4'194'304};
 inline constexpr Range kRstPerSecondRange{0, 10'000'000};
+inline constexpr Range kCheckIntervalRange{100, 3'600'000};  // milliseconds
+inline constexpr Range kCheckTimeoutRange{10, 60'000};       // milliseconds
+inline constexpr Range kCheckCountRange{1, 100};             // rise and fall
+inline constexpr Range kCheckHttpPortRange{1, 65535};
+inline constexpr Range kCheckHttpStatusRange{100, 599};
 
 // Names are words of the command language: letters, digits, '.', '_' and '-'.
 inline constexpr size_t kMaxName = 48;
 inline constexpr size_t kMaxDeviceName = 63;  // RTE_DEV_NAME_MAX_LEN less its end
+inline constexpr size_t kMaxCheckText = 256;  // user, password and path of health checks
 
 }  // namespace mqlb::config

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "lib/base/result.hh"
+#include "lib/config/check.hh"
 #include "lib/wire/address.hh"
 
 namespace mqlb::config {
@@ -77,6 +78,7 @@ struct Pool {
   uint64_t hash_seed = 0;
   uint32_t connect_tries = 3;                       // brokers tried for one client, 1 to 16
   std::chrono::milliseconds connect_timeout{1000};  // for one try
+  Check check;
   std::vector<Backend> backends;
 
   friend bool operator==(const Pool&, const Pool&) = default;

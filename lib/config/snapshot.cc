@@ -343,6 +343,7 @@ void Compiler::fill_pools() {
     }
     const maglev::Table* same = previous_table(pool_ids_[p], members, pool.table_size);
     entry.table = same ? *same : maglev::Table::build(members, pool.table_size);
+    entry.check = pool.check;
     pools_[pool_ids_[p]] = std::move(entry);
   }
 }
@@ -353,6 +354,7 @@ void Compiler::retire_pools() {
     if (!pools_[i].retired) continue;
     pools_[i].backends.clear();
     pools_[i].table = {};
+    pools_[i].check = {};
   }
 }
 

@@ -80,6 +80,7 @@ struct PoolEntry {
   std::vector<BackendId> backends;  // index in the Maglev table -> id
   maglev::Table table;              // empty when the pool has no backend
   bool retired = false;
+  Check check{};
 };
 
 struct ListenerEntry {

@@ -275,6 +275,15 @@ Result<void> check_pool_settings(const Pool& pool) {
   return check_range(pool.connect_timeout, kConnectTimeoutRange, "connect-timeout of " + me);
 }
 
+Result<void> check_checks(const Pool& pool, const SnatPool& snat) {
+  const std::string me = label("pool", pool.name);
+  if (pool.check.kind != CheckKind::none && check_port_count(snat.first_port, snat.last_port) == 0) {
+    return fail(me + ": SNAT pool '" + snat.name + "' has fewer than " +
+                std::to_string(kPortsPerCheckPort) + " ports: none is left for health checks");
+  }
+  return validate_check(pool.check, me);
+}
+
 Result<void> check_pools(const Model& model) {
   if (auto r = check_names("pool", model.pools, kMaxPools); !r) return r;
   const OwnAddresses own = own_addresses(model);
@@ -287,6 +296,7 @@ Result<void> check_pools(const Model& model) {
       return fail(label("pool", pool.name) + " uses SNAT pool '" + pool.snat +
                   "', which does not exist");
     }
+    if (auto r = check_checks(pool, *snat); !r) return r;
     backends += pool.backends.size();
     if (backends > kMaxBackends) {
       return fail("there are more than " + std::to_string(kMaxBackends) + " backends");

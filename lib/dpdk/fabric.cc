@@ -8,7 +8,7 @@ namespace mqlb::dpdk {
 namespace {
 
 constexpr unsigned kFrameRoom = 4096;
-constexpr unsigned kControlRoom = 1024;
+constexpr unsigned kControlRoom = 4096;  // more than a burst of what cores let pass
 
 static_assert(sizeof(engine::Message) % 4 == 0);
 

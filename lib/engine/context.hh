@@ -36,7 +36,7 @@ class alignas(base::kCacheLine) NeighbourTable {
 };
 
 // What the SYN-ACK of a backend said last, so that clients are not promised more. Written by
-// proxies, read by workers about once a second.
+// proxies and by control for its health checks, read by workers about once a second.
 struct LearntOptions {
   bool known = false;
   uint16_t mss = 0;
@@ -110,7 +110,7 @@ class MessageSink {
   virtual bool send(const Message& message) = 0;
   // A frame for the core that owns its flow; takes it in any case, false if it had to be dropped.
   virtual bool hand_over(CoreIndex to, const Frame& frame) = 0;
-  // An ARP frame for the control thread; takes it in any case.
+  // ARP, or a segment of a health check, for the control thread; takes it in any case.
   virtual void to_control(const Frame& frame) = 0;
 };
 

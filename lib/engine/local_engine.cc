@@ -70,7 +70,9 @@ class LocalEngine::Sink : public MessageSink {
 };
 
 LocalEngine::LocalEngine(Emit emit, const LocalEngineOptions& options)
-    : emit_(std::move(emit)), buffers_(std::make_unique<Buffers>(options, emit_)) {
+    : emit_(std::move(emit)),
+      control_(options.control),
+      buffers_(std::make_unique<Buffers>(options, emit_)) {
   sink_ = std::make_unique<Sink>(*buffers_);
   shared_.secret = options.secret;
   shared_.boot_id = options.boot_id;
@@ -160,6 +162,7 @@ void LocalEngine::settle() {
     const Frame frame = sink_->arp.front();
     sink_->arp.pop_front();
     resolver_->receive(frame.bytes(), frame.port, now_);
+    if (control_) control_(frame.port, frame.bytes(), now_);
     sink_->release(frame);
   }
   for (auto& core : cores_) core->flush();

@@ -22,6 +22,8 @@ struct LocalEngineOptions {
   uint16_t buffer_size = 2048;
   flow::Steering from_clients;
   flow::Steering from_brokers;
+  // Sees what cores pass on to control: ARP, segments of health checks.
+  std::function<void(config::PortId, base::MutableBytes, base::Instant)> control;
 };
 
 class LocalEngine {
@@ -61,6 +63,7 @@ class LocalEngine {
   void settle();
 
   Emit emit_;
+  std::function<void(config::PortId, base::MutableBytes, base::Instant)> control_;
   Shared shared_;
   std::unique_ptr<const config::Snapshot> snapshot_;
   std::unique_ptr<Buffers> buffers_;

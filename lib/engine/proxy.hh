@@ -151,6 +151,7 @@ class alignas(base::kCacheLine) Proxy {
                bool strip_sack);
   [[nodiscard]] bool sacks_known(const wire::Packet& packet, FlowIndex index);
   void make_ports(uint16_t broker, config::SnatId snat);
+  void take_stray(const Arrival& arrival);
   void watch_ends(const wire::Packet& packet, flow::ProxyFlow& f);
   void reset_at(const flow::ProxyFlow& f, base::Seq32 seq);
   void reset_client(const flow::ProxyFlow& f, const Release& message);
@@ -174,6 +175,7 @@ class alignas(base::kCacheLine) Proxy {
   std::vector<PortTable> ports_;  // [broker][snat]
   uint64_t opened_ = 0;           // for UNIQUE_ID
   size_t next_snat_ = 0;
+  TokenBucket check_bucket_;
 };
 
 }  // namespace mqlb::engine

@@ -14,6 +14,13 @@ using base::Seq32;
 using flow::ProxyFlow;
 using flow::ProxyState;
 
+namespace {
+
+// For control, at most: a flood toward the ports of checks must not crowd out ARP.
+constexpr uint32_t kCheckSegmentsPerSecond = 10'000;
+
+}  // namespace
+
 base::Result<std::unique_ptr<Proxy>> Proxy::create(CoreContext& context, uint32_t max_flows,
                                                    uint32_t max_connecting) {
   auto flows = flow::ProxyTable::create(max_flows);
@@ -28,6 +35,7 @@ Proxy::Proxy(CoreContext& context, flow::ProxyTable flows, uint32_t max_connecti
 // the process lives: flows may use them, and their quarantines hold.
 void Proxy::adopt_snapshot() {
   const config::Snapshot& snapshot = *context_.snapshot;
+  check_bucket_.set_rate(kCheckSegmentsPerSecond);
   ports_.resize(context_.addresses.broker_count() * config::kMaxSnats);
   for (const config::PoolEntry& pool : snapshot.pools) {
     for (const config::BackendId backend : pool.backends) {
@@ -54,7 +62,8 @@ void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
   table.address = entry.address;
   table.ports = std::make_unique<flow::SnatPorts>(
       entry.first_port, entry.last_port, own, static_cast<uint16_t>(proxies.size()),
-      context_.shared.random * (broker + 1U), comes_here);
+      context_.shared.random * (broker + 1U), comes_here,
+      config::check_port_count(entry.first_port, entry.last_port));
 }
 
 // While a packet is acted on, the records of those behind it are on their way.
@@ -66,8 +75,7 @@ void Proxy::process(std::span<Arrival* const> arrivals) {
     Arrival& arrival = *arrivals[i];
     // Only now: an earlier packet of the burst may have ended the flow.
     if (arrival.port == nullptr || !arrival.port->taken()) {
-      reset_unknown(context_, arrival.packet, *arrival.frame, Drop::unknown_flow,
-                    Event::rst_to_broker);
+      take_stray(arrival);
       continue;
     }
     const FlowIndex index = arrival.port->flow();
@@ -77,6 +85,26 @@ void Proxy::process(std::span<Arrival* const> arrivals) {
       act(arrival.packet, *arrival.frame, index);
     }
   }
+}
+
+// A segment of no flow: control's, if it is for a port that health checks leave from.
+void Proxy::take_stray(const Arrival& arrival) {
+  const uint16_t port = arrival.packet.tcp().destination_port();
+  const LocalAddress* local = context_.addresses.local(arrival.packet.destination());
+  if (local != nullptr && local->snat) {
+    const config::SnatEntry& snat = context_.snapshot->snats[local->snat_id];
+    if (config::is_check_port(snat.first_port, snat.last_port, port)) {
+      if (check_bucket_.take(context_.now)) {
+        context_.counters[Drop::check_consumed].add();
+        context_.sink.to_control(*arrival.frame);
+      } else {
+        context_.output.drop(*arrival.frame, Drop::unknown_flow_quiet);
+      }
+      return;
+    }
+  }
+  reset_unknown(context_, arrival.packet, *arrival.frame, Drop::unknown_flow,
+                Event::rst_to_broker);
 }
 
 // True for most segments: one of a spliced flow, neither of which needs a watch.

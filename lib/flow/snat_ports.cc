@@ -3,7 +3,8 @@
 namespace mqlb::flow {
 
 SnatPorts::SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t modulus,
-                     uint32_t start, const std::function<bool(uint16_t port)>& preferred)
+                     uint32_t start, const std::function<bool(uint16_t port)>& preferred,
+                     uint16_t reserved)
     : modulus_(modulus) {
   const unsigned to_residue = (unsigned{residue} + modulus - unsigned{first} % modulus) % modulus;
   base_ = first + to_residue;
@@ -14,6 +15,8 @@ SnatPorts::SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t m
   const auto count = static_cast<uint32_t>(count_);
   for (uint32_t i = 0; i < count; ++i) {
     const auto slot = static_cast<SlotIndex>((start % count + i) % count);
+    if (unsigned{last} - port_of(slot) < reserved) continue;
+    ++capacity_;
     slots_[slot].preferred = !preferred || preferred(port_of(slot));
     push_back(slot);
   }

@@ -24,9 +24,10 @@ class SnatPorts {
  public:
   // Ports first..last that are congruent to `residue` modulo `modulus` (how ports are shared among
   // proxies). start: a random number, so that a restarted balancer does not begin where it began
-  // before. preferred: asked once for each port; if it is empty, all are.
+  // before. preferred: asked once for each port; if it is empty, all are. The last `reserved` ports
+  // of the range are never given out.
   SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t modulus, uint32_t start,
-            const std::function<bool(uint16_t port)>& preferred = {});
+            const std::function<bool(uint16_t port)>& preferred = {}, uint16_t reserved = 0);
 
   enum class Choice : uint8_t { preferred, any };
   // The next free port for `flow`, or nullopt: all are in use or in quarantine. A preferred one as
@@ -68,7 +69,7 @@ class SnatPorts {
   // Where the port's last use ended; nullopt if it was never used.
   [[nodiscard]] std::optional<base::Seq32> last_seq(uint16_t port) const;
 
-  [[nodiscard]] uint32_t capacity() const { return static_cast<uint32_t>(slots_.size()); }
+  [[nodiscard]] uint32_t capacity() const { return capacity_; }
   [[nodiscard]] uint32_t in_use() const { return in_use_; }
   // Given back within the quarantine; walks the queues, for reports only.
   [[nodiscard]] uint32_t quarantined(uint32_t now, uint32_t quarantine) const;
@@ -111,6 +112,7 @@ class SnatPorts {
   unsigned base_ = 0;
   unsigned modulus_ = 1;
   uint32_t in_use_ = 0;
+  uint32_t capacity_ = 0;
   size_t count_ = 0;  // of slots: a vector would have to divide
   Queue preferred_;
   Queue others_;

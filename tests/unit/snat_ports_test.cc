@@ -65,6 +65,29 @@ void test_start(void**) {
   }
 }
 
+// The last ports of the range are never given out, whoever owns them; the rest is as ever.
+void test_reserved(void**) {
+  for (const uint16_t modulus : std::initializer_list<uint16_t>{1, 3}) {
+    std::set<unsigned> seen;
+    for (uint16_t residue = 0; residue < modulus; ++residue) {
+      SnatPorts ports(1000, 1099, residue, modulus, 12345, {}, 8);
+      const uint32_t capacity = ports.capacity();
+      for (uint32_t i = 0; i < capacity; ++i) {
+        const auto port = ports.take(i, kNow, kQuarantine);
+        assert_true(port.has_value());
+        seen.insert(*port);
+      }
+      assert_false(ports.take(0, kNow, kQuarantine).has_value());
+      for (uint16_t port = 1092; port < 1100; ++port) {
+        const SnatPorts::Use* use = ports.use_of(port);
+        assert_true(use == nullptr || !use->taken());
+      }
+    }
+    assert_int_equal(seen.size(), 92);
+    assert_int_equal(*seen.rbegin(), 1091);
+  }
+}
+
 void test_first_in_first_out(void**) {
   SnatPorts ports(10, 13, 0, 1, 0);
   for (unsigned i = 0; i < 4; ++i) assert_int_equal(*ports.take(i, 0, 0), 10 + i);
@@ -236,6 +259,7 @@ int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(test_residues_partition),
       cmocka_unit_test(test_start),
+      cmocka_unit_test(test_reserved),
       cmocka_unit_test(test_first_in_first_out),
       cmocka_unit_test(test_quarantine),
       cmocka_unit_test(test_last_seq),
