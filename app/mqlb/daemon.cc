@@ -105,7 +105,17 @@ base::Result<void> Daemon::build() {
   resolver_ = std::make_unique<engine::ArpResolver>(
       shared_, [this](config::PortId port, base::Bytes frame) { send(port, frame); });
   resolver_->adopt(*snapshot_, clock_.now());
+  make_health();
   return {};
+}
+
+void Daemon::make_health() {
+  uint64_t random = 0;
+  randombytes_buf(&random, sizeof random);
+  health_ = std::make_unique<control::HealthMonitor>(
+      shared_, random, [this](config::PortId port, base::Bytes frame) { send(port, frame); },
+      nullptr, nullptr);
+  health_->adopt(*snapshot_, clock_.now());
 }
 
 base::Result<void> Daemon::make_rcu() {
@@ -145,11 +155,15 @@ void Daemon::advance() {
   void* object = nullptr;
   while (rte_ring_dequeue(fabric_->to_control(), &object) == 0) {
     auto* m = static_cast<rte_mbuf*>(object);
-    resolver_->receive({rte_pktmbuf_mtod(m, const uint8_t*), m->data_len},
-                       static_cast<config::PortId>(m->port), clock_.now());
+    // Each takes what is its own.
+    const base::MutableBytes frame{rte_pktmbuf_mtod(m, uint8_t*), m->data_len};
+    const auto port = static_cast<config::PortId>(m->port);
+    resolver_->receive(frame, port, clock_.now());
+    health_->receive(frame, port, clock_.now());
     rte_pktmbuf_free(m);
   }
   resolver_->advance(clock_.now());
+  health_->advance(clock_.now());
 }
 
 // By way of the first core, which has a queue on every port.
@@ -232,6 +246,7 @@ base::Result<void> Daemon::apply(const config::Model& model) {
   fabric_->ring_all();
   const uint64_t token = rte_rcu_qsbr_start(rcu_.get());
   rte_rcu_qsbr_check(rcu_.get(), token, true);
+  health_->adopt(**next, clock_.now());
   snapshot_ = std::move(*next);
   model_ = model;
   resolver_->adopt(*snapshot_, clock_.now());

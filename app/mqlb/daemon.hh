@@ -9,6 +9,7 @@
 
 #include "lib/base/result.hh"
 #include "lib/cli/runtime.hh"
+#include "lib/control/health_monitor.hh"
 #include "lib/dpdk/clock.hh"
 #include "lib/dpdk/core_loop.hh"
 #include "lib/dpdk/fabric.hh"
@@ -26,8 +27,10 @@ class Daemon : public cli::Runtime {
 
   // Starts the data cores.
   [[nodiscard]] base::Result<void> start();
-  // Neighbours and their link addresses; call it at least each 10 ms.
+  // Neighbours and their link addresses, health checks; call it at least each 10 ms, and each
+  // millisecond if busy().
   void advance();
+  [[nodiscard]] bool busy() const { return health_->busy(); }
   [[nodiscard]] bool stop_requested() const { return stop_requested_; }
 
   // cli::Runtime
@@ -39,6 +42,7 @@ class Daemon : public cli::Runtime {
   std::vector<cli::BufferRow> buffers() override;
   std::vector<cli::NeighbourRow> neighbours() override;
   std::vector<cli::BackendRow> backends() override;
+  std::vector<cli::HealthRow> health() override;
   std::vector<cli::ListenerRow> listeners() override;
   std::vector<cli::SnatRow> snats() override;
   std::vector<cli::FlowRow> flows(const cli::FlowFilter& filter) override;
@@ -62,6 +66,7 @@ class Daemon : public cli::Runtime {
   base::Result<void> choose_cores();
   base::Result<void> build();
   base::Result<void> make_rcu();
+  void make_health();
   void send(config::PortId port, base::Bytes frame);
   [[nodiscard]] config::IdUse id_use() const;
   [[nodiscard]] uint64_t backend_flows(config::BackendId id) const;
@@ -76,6 +81,7 @@ class Daemon : public cli::Runtime {
   std::unique_ptr<dpdk::Ports> ports_;
   std::unique_ptr<dpdk::Fabric> fabric_;
   std::unique_ptr<engine::ArpResolver> resolver_;
+  std::unique_ptr<control::HealthMonitor> health_;
   std::vector<DataCore> cores_;
   bool stop_requested_ = false;
 };

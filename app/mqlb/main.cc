@@ -22,6 +22,7 @@ namespace mqlb::app {
 namespace {
 
 constexpr int kPollMilliseconds = 5;
+constexpr int kBusyMilliseconds = 1;  // a check's answers do not wake control
 
 struct Arguments {
   std::string config;
@@ -88,7 +89,7 @@ void control_loop(Daemon& daemon, cli::Server& server, int signals) {
     fds.clear();
     fds.push_back({signals, POLLIN, 0});
     server.add_poll_fds(fds);
-    poll(fds.data(), fds.size(), kPollMilliseconds);
+    poll(fds.data(), fds.size(), daemon.busy() ? kBusyMilliseconds : kPollMilliseconds);
     if ((fds[0].revents & POLLIN) != 0) return;
     server.handle(fds);
     daemon.advance();

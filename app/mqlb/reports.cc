@@ -168,6 +168,32 @@ std::vector<cli::BackendRow> Daemon::backends() {
   return rows;
 }
 
+std::vector<cli::HealthRow> Daemon::health() {
+  std::vector<cli::HealthRow> rows;
+  for (const control::HealthMonitor::Row& r : health_->rows(clock_.now())) {
+    const config::BackendEntry& backend = snapshot_->backends[r.id];
+    const config::PoolEntry& pool = snapshot_->pools[backend.pool];
+    cli::HealthRow row;
+    row.pool = pool.name;
+    row.backend = backend.name;
+    row.checked = wire::to_string(r.checked);
+    row.check = config::to_string(pool.check.kind);
+    row.state = r.up ? "up" : "down";
+    row.since_seconds = static_cast<uint64_t>(r.since.count()) / 1'000'000;
+    row.last = r.checks == 0 ? "none" : r.passed ? "passed" : "failed";
+    row.why = r.why;
+    row.took_us = static_cast<uint64_t>(r.took.count());
+    row.ago_ms = static_cast<uint64_t>(r.ago.count()) / 1'000;
+    row.checks = r.checks;
+    row.fails = r.failures;
+    row.toward_change = r.contrary;
+    row.needed = r.up ? pool.check.fall : pool.check.rise;
+    row.options = r.options;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
 std::vector<cli::ListenerRow> Daemon::listeners() {
   std::vector<cli::ListenerRow> rows;
   for (config::ListenerId id = 0; id < snapshot_->listeners.size(); ++id) {

@@ -77,6 +77,10 @@ const std::vector<ArgumentType>& argument_types() {
       {"endpoint", Kind::endpoint, "ADDRESS:PORT, such as 198.18.0.10:1883 or [2001:db8::1]:1883"},
       {"client-id", Kind::rest, "a Client ID: the rest of the line, blanks and '#' included"},
       {"words", Kind::rest, "the first words of a command"},
+      {"check-user", Kind::rest, "a user name: the rest of the line, blanks and '#' included"},
+      {"check-password", Kind::rest, "a password: the rest of the line, blanks and '#' included"},
+      {"check-client-id", Kind::name, "1 to 48 letters, digits, '.', '_' or '-'"},
+      {"check-http-path", Kind::text, "a path that begins with '/'"},
       number("lcore", config::kLcoreRange),
       number("mtu", config::kMtuRange),
       number("snat-port", config::kSnatPortRange),
@@ -96,6 +100,11 @@ const std::vector<ArgumentType>& argument_types() {
       number("max-connecting", config::kMaxConnectingRange),
       number("rst-per-second", config::kRstPerSecondRange),
       number("poll-pause", config::kPollPauseRange),
+      number("check-interval", config::kCheckIntervalRange),
+      number("check-timeout", config::kCheckTimeoutRange),
+      number("check-count", config::kCheckCountRange),
+      number("check-http-port", config::kCheckHttpPortRange),
+      number("check-http-status", config::kCheckHttpStatusRange),
   };
   return types;
 }

@@ -9,6 +9,7 @@ namespace {
 
 using config::Model;
 
+std::string text(const std::string& word) { return word; }
 std::string text(bool on) { return on ? "on" : "off"; }
 template <typename Integer>
 requires std::is_integral_v<Integer> std::string text(Integer n) { return std::to_string(n); }
@@ -65,6 +66,23 @@ void put_snat(std::string& out, const config::SnatPool& pool) {
   }
 }
 
+void put_check(std::string& out, const std::string& set, const config::Check& check) {
+  const config::Check standard;
+  put_set(out, set + "check", check.kind, standard.kind);
+  put_set(out, set + "check-interval", check.interval, standard.interval);
+  put_set(out, set + "check-timeout", check.timeout, standard.timeout);
+  put_set(out, set + "check-rise", check.rise, standard.rise);
+  put_set(out, set + "check-fall", check.fall, standard.fall);
+  put_set(out, set + "check-initial", check.initial, standard.initial);
+  put_set(out, set + "check-mqtt-version", check.mqtt_version, standard.mqtt_version);
+  put_set(out, set + "check-user", check.user, standard.user);
+  put_set(out, set + "check-password", check.password, standard.password);
+  put_set(out, set + "check-client-id", check.client_id, standard.client_id);
+  put_set(out, set + "check-http-port", check.http_port, standard.http_port);
+  put_set(out, set + "check-http-path", check.http_path, standard.http_path);
+  put_set(out, set + "check-http-status", check.http_status, standard.http_status);
+}
+
 void put_pool(std::string& out, const config::Pool& pool) {
   const config::Pool standard;
   const std::string set = "pool set " + pool.name + " ";
@@ -78,6 +96,7 @@ void put_pool(std::string& out, const config::Pool& pool) {
   put_set(out, set + "hash-seed", pool.hash_seed, standard.hash_seed);
   put_set(out, set + "connect-tries", pool.connect_tries, standard.connect_tries);
   put_set(out, set + "connect-timeout", pool.connect_timeout, standard.connect_timeout);
+  put_check(out, set, pool.check);
   for (const config::Backend& b : pool.backends) {
     out += "backend add " + pool.name + " " + b.name + " " + to_string(b.endpoint);
     put_set(out, " weight", b.weight, config::Backend{}.weight);

@@ -60,6 +60,18 @@ struct BackendRow {
   uint64_t bytes_to_backend = 0, bytes_to_client = 0;
 };
 
+// Of a backend that is checked.
+struct HealthRow {
+  std::string pool, backend, checked;  // checked: the endpoint that is asked
+  std::string check, state;            // state: up, down
+  uint64_t since_seconds = 0;
+  std::string last, why;               // last: passed, failed, none
+  uint64_t took_us = 0, ago_ms = 0;
+  uint64_t checks = 0, fails = 0;
+  uint32_t toward_change = 0, needed = 0;  // results in a row against the state
+  std::string options;                     // TCP options of the latest SYN-ACK
+};
+
 struct ListenerRow {
   std::string name, endpoint, pool, state;
   uint64_t flows = 0, accepted = 0, spliced = 0, refused = 0;
@@ -107,6 +119,7 @@ class Runtime {
   [[nodiscard]] virtual std::vector<BufferRow> buffers() = 0;
   [[nodiscard]] virtual std::vector<NeighbourRow> neighbours() = 0;
   [[nodiscard]] virtual std::vector<BackendRow> backends() = 0;
+  [[nodiscard]] virtual std::vector<HealthRow> health() = 0;
   [[nodiscard]] virtual std::vector<ListenerRow> listeners() = 0;
   [[nodiscard]] virtual std::vector<SnatRow> snats() = 0;
   [[nodiscard]] virtual std::vector<FlowRow> flows(const FlowFilter& filter) = 0;

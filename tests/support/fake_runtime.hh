@@ -38,6 +38,10 @@ class FakeRuntime : public cli::Runtime {
     return {{"emqx", "broker1", "198.18.1.11:1883", "active", 1, 0.5, 5, 6, 0, 5, 100, 200},
             {"emqx", "broker2", "198.18.1.12:1883", "active", 1, 0.5, 11111, 6, 0, 5, 100, 200}};
   }
+  std::vector<cli::HealthRow> health() override {
+    return {{"emqx", "broker1", "198.18.1.11:1883", "mqtt", "down", 12, "failed",
+             "connection refused", 1234, 56, 10, 4, 1, 2, "mss 1460 sack"}};
+  }
   std::vector<cli::ListenerRow> listeners() override {
     return {{"mqtt", "198.18.0.10:1883", "emqx", "active", 5, 6, 5, 1}};
   }

@@ -115,12 +115,26 @@ Model all_settings_changed() {
   pool.hash_seed = UINT64_MAX;
   pool.connect_tries = 5;
   pool.connect_timeout = milliseconds(777);
+  pool.check = {config::CheckKind::mqtt,
+                milliseconds(1001),
+                milliseconds(1002),
+                3,
+                4,
+                config::CheckInitial::down,
+                config::CheckMqtt::v5,
+                "a user # of mine",
+                "s e c r e t",
+                "probe.",
+                8081,
+                "/healthy?all=1",
+                204};
   pool.backends = {{"a", endpoint("[2001:db8::11]:1883"), 7}, {"b", endpoint("198.18.1.77:1"), 1}};
   m.pools.push_back(pool);
   m.pools.push_back(m.pools[0]);
   m.pools[2].name = "third";
   m.pools[2].key = config::KeyPolicy::user_name;
   m.pools[2].proxy_protocol = config::ProxyProtocol::v1;
+  m.pools[2].check.kind = config::CheckKind::http;
   m.listeners.push_back({"six", endpoint("[2001:db8:1::10]:8883"), "all", 4096, milliseconds(500)});
   m.settings = {config::PollMode::busy,
                 std::chrono::microseconds(10),
