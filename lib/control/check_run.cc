@@ -43,11 +43,11 @@ void CheckRun::listen(Instant now) {
   if (tcp_.end() != TcpEnd::none) return;  // aborted by us
   if (tcp_.established() && !asked_) {
     asked_ = true;
+    if (!plan_.header.empty()) tcp_.write_whole(plan_.header, now);
     if (!plan_.dialogue) {
       conclude({true, "connected"}, now);
       return;
     }
-    if (!plan_.header.empty()) tcp_.write_whole(plan_.header, now);
     tcp_.write(plan_.dialogue->request(), now);
   }
   if (plan_.dialogue && asked_) {

@@ -133,7 +133,7 @@ CheckPlan HealthMonitor::make_plan(BackendId id, const wire::Endpoint& local, In
   std::snprintf(unique, sizeof unique, "%06x-%u",
                 static_cast<unsigned>(shared_.boot_id & 0xffffff), unsigned{id});
   plan.dialogue = make_dialogue(target.check, target.check.client_id + unique, target.remote);
-  if (target.check.kind == config::CheckKind::mqtt) {
+  if (target.check.kind != config::CheckKind::http) {
     plan.header = proxy_header(snapshot_->pools[snapshot_->backends[id].pool], local,
                                target.remote);
   }

@@ -167,7 +167,7 @@ allow_anonymous true
 persistence false
 set_tcp_nodelay true
 max_connections -1
-log_dest file {directory}/mosquitto.log
+log_dest stderr
 """
 _LOG_LINE = re.compile(r"peer=(\S+):(\d+) id=(.*)$")
 
@@ -183,9 +183,10 @@ class Mosquitto:
         os.makedirs(self.directory)
         shutil.chown(self.directory, "mosquitto")
         self.haproxy_log = os.path.join(self.directory, "haproxy.log")
+        self.mosquitto_log = os.path.join(self.directory, "mosquitto.conf.out")
         self._processes = []
         self._start(["/usr/sbin/mosquitto", "-c"], "mosquitto.conf",
-                    _MOSQUITTO_CONF.format(directory=self.directory))
+                    _MOSQUITTO_CONF)
         self._start(["/usr/sbin/haproxy", "-db", "-f"], "haproxy.cfg",
                     _HAPROXY_CONF.format(log="stdout", address=self.address, port=port))
 
