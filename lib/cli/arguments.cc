@@ -96,6 +96,12 @@ const std::vector<ArgumentType>& argument_types() {
       number("max-connecting", config::kMaxConnectingRange),
       number("rst-per-second", config::kRstPerSecondRange),
       number("poll-pause", config::kPollPauseRange),
+      number("max-connections", config::kMaxConnectionsRange),
+      number("slow-start", config::kSlowStartRange),
+      number("load-factor", config::kLoadFactorRange),
+      number("close-rate", config::kCloseRateRange),
+      number("max-fails", config::kMaxFailsRange),
+      number("fail-timeout", config::kFailTimeoutRange),
   };
   return types;
 }

@@ -89,6 +89,7 @@ struct Command {
 // Its parts, each beside its handlers.
 [[nodiscard]] std::vector<Command> network_commands();
 [[nodiscard]] std::vector<Command> pool_commands();
+[[nodiscard]] std::vector<Command> backend_commands();
 [[nodiscard]] std::vector<Command> setting_commands();
 [[nodiscard]] std::vector<Command> show_commands();
 [[nodiscard]] std::vector<Command> shell_commands();

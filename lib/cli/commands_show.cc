@@ -108,22 +108,28 @@ Result<std::string> show_snat(Context& c, const Args& args) {
 
 Result<std::string> show_pools(Context& c, const Args& args) {
   Table t({"pool", "snat", "key", "fallback", "proxy_protocol", "crc32c", "unique_id", "table_size",
-           "hash_seed", "connect_tries", "connect_timeout_ms", "backends"});
+           "hash_seed", "connect_tries", "connect_timeout_ms", "slow_start_seconds", "load_factor",
+           "close_rate", "close_on_down", "max_fails", "fail_timeout_ms", "backends"});
   for (const config::Pool& p : c.runtime.model().pools) {
     t.add({p.name, p.snat, std::string(to_string(p.key)), std::string(to_string(p.fallback)),
            std::string(to_string(p.proxy_protocol)), on_off(p.proxy_crc32c),
            on_off(p.proxy_unique_id), count(p.table_size), p.hash_seed, count(p.connect_tries),
-           count(p.connect_timeout.count()), count(p.backends.size())});
+           count(p.connect_timeout.count()), count(p.slow_start.count()), count(p.load_factor),
+           count(p.close_rate), on_off(p.close_on_down), count(p.max_fails),
+           count(p.fail_timeout.count()), count(p.backends.size())});
   }
   return render(t, args);
 }
 
 Result<std::string> show_backends(Context& c, const Args& args) {
   Table t({"pool", "backend", "endpoint", "state", "weight", "share", "flows", "selected",
-           "established", "connect_failures", "bytes_to_backend", "bytes_to_client"});
+           "established", "connect_failures", "bytes_to_backend", "bytes_to_client", "backup",
+           "max_connections", "since_seconds", "taking_percent", "closed", "why"});
   for (const BackendRow& r : c.runtime.backends()) {
     t.add({r.pool, r.name, r.endpoint, r.state, count(r.weight), r.share, r.flows, r.selected,
-           r.established, r.connect_failures, r.bytes_to_backend, r.bytes_to_client});
+           r.established, r.connect_failures, r.bytes_to_backend, r.bytes_to_client,
+           on_off(r.backup), r.max_connections, r.since_seconds, count(r.taking), r.closed,
+           r.why});
   }
   return render(t, args);
 }
@@ -182,14 +188,19 @@ Result<std::string> show_counters(Context& c, const Args& args) {
   return render(t, args);
 }
 
+std::string joined(const std::vector<std::string>& words, const std::string& between) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
+  return text;
+}
+
 Result<std::string> show_route(Context& c, const Args& args) {
   const std::string pool = args.has("POOL") ? args.text("POOL") : "";
   const auto answer = c.runtime.route_client_id(pool, args.text("ID"));
   if (!answer) return tl::unexpected(answer.error());
-  Table t({"pool", "backend", "endpoint", "hash", "next"});
-  std::string next;
-  for (const std::string& name : answer->next) next += (next.empty() ? "" : " ") + name;
-  t.add({answer->pool, answer->backend, answer->endpoint, hex(answer->hash), next});
+  Table t({"pool", "backend", "endpoint", "hash", "slot", "next", "passed_over"});
+  t.add({answer->pool, answer->backend, answer->endpoint, hex(answer->hash), answer->slot,
+         joined(answer->next, " "), joined(answer->passed_over, "; ")});
   return render(t, args);
 }
 
@@ -222,7 +233,7 @@ std::vector<Command> show_commands() {
       {"show [json] counters", "drops, ends and events that happened", shell, nullptr,
        show_counters},
       {"show [json] counters all", "all counters, zero ones too", shell, nullptr, show_counters},
-      {"show [json] route client-id ID:client-id", "the backend that a Client ID goes to", shell,
+      {"show [json] route client-id ID:client-id", "the backend that a Client ID goes to, and who is passed over for it", shell,
        nullptr, show_route},
       {"show [json] route pool POOL:pool client-id ID:client-id",
        "the backend of a pool that a Client ID goes to", shell, nullptr, show_route},

@@ -65,6 +65,21 @@ void put_snat(std::string& out, const config::SnatPool& pool) {
   }
 }
 
+void put_backend(std::string& out, const config::Pool& pool, const config::Backend& b) {
+  const config::Backend standard;
+  const std::string set = "backend set " + pool.name + " " + b.name + " ";
+  out += "backend add " + pool.name + " " + b.name + " " + to_string(b.endpoint);
+  if (b.weight != standard.weight) out += " weight " + text(b.weight);
+  out += "\n";
+  if (b.state == config::AdminState::drain) {
+    out += set + "state drain" + (b.drain_rate > 0 ? " rate " + text(b.drain_rate) : "") + "\n";
+  } else {
+    put_set(out, set + "state", b.state, standard.state);
+  }
+  put_set(out, set + "backup", b.backup, standard.backup);
+  put_set(out, set + "max-connections", b.max_connections, standard.max_connections);
+}
+
 void put_pool(std::string& out, const config::Pool& pool) {
   const config::Pool standard;
   const std::string set = "pool set " + pool.name + " ";
@@ -78,11 +93,13 @@ void put_pool(std::string& out, const config::Pool& pool) {
   put_set(out, set + "hash-seed", pool.hash_seed, standard.hash_seed);
   put_set(out, set + "connect-tries", pool.connect_tries, standard.connect_tries);
   put_set(out, set + "connect-timeout", pool.connect_timeout, standard.connect_timeout);
-  for (const config::Backend& b : pool.backends) {
-    out += "backend add " + pool.name + " " + b.name + " " + to_string(b.endpoint);
-    put_set(out, " weight", b.weight, config::Backend{}.weight);
-    if (b.weight == config::Backend{}.weight) out += "\n";
-  }
+  put_set(out, set + "slow-start", pool.slow_start, standard.slow_start);
+  put_set(out, set + "load-factor", pool.load_factor, standard.load_factor);
+  put_set(out, set + "close-rate", pool.close_rate, standard.close_rate);
+  put_set(out, set + "close-on-down", pool.close_on_down, standard.close_on_down);
+  put_set(out, set + "max-fails", pool.max_fails, standard.max_fails);
+  put_set(out, set + "fail-timeout", pool.fail_timeout, standard.fail_timeout);
+  for (const config::Backend& b : pool.backends) put_backend(out, pool, b);
 }
 
 void put_listener(std::string& out, const config::Listener& listener) {

@@ -34,6 +34,12 @@ inline constexpr Range kSnatQuarantineRange{0, 3'600};
 inline constexpr Range kMaxFlowsRange{1, 100'000'000};
 inline constexpr Range kMaxConnectingRange{1, 4'194'304};
 inline constexpr Range kRstPerSecondRange{0, 10'000'000};
+inline constexpr Range kMaxConnectionsRange{0, 100'000'000};
+inline constexpr Range kCloseRateRange{1, 1'000'000};    // flows per second
+inline constexpr Range kSlowStartRange{0, 86'400};       // seconds
+inline constexpr Range kLoadFactorRange{0, 10'000};      // percent; below 101 only 0
+inline constexpr Range kMaxFailsRange{0, 1'000'000};
+inline constexpr Range kFailTimeoutRange{100, 3'600'000};  // milliseconds
 
 // Names are words of the command language: letters, digits, '.', '_' and '-'.
 inline constexpr size_t kMaxName = 48;

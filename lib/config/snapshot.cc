@@ -223,6 +223,10 @@ Result<void> Compiler::place_backends() {
       entry.pool = static_cast<PoolId>(pool_ids_[p]);
       entry.endpoint = backend.endpoint;
       entry.weight = backend.weight;
+      entry.state = backend.state;
+      entry.drain_rate = backend.drain_rate;
+      entry.backup = backend.backup;
+      entry.max_connections = backend.max_connections;
       entry.retired = false;
     }
   }
@@ -316,19 +320,22 @@ const maglev::Table* Compiler::previous_table(size_t pool,
 void Compiler::fill_pools() {
   for (size_t p = 0; p < model_.pools.size(); ++p) {
     const Pool& pool = model_.pools[p];
-    PoolEntry entry{pool.name,
-                    pool.key,
-                    pool.fallback,
-                    pool.proxy_protocol,
-                    pool.proxy_crc32c,
-                    pool.proxy_unique_id,
-                    pool.hash_seed,
-                    pool.connect_tries,
-                    pool.connect_timeout,
-                    {},
-                    {},
-                    {},
-                    false};
+    PoolEntry entry;
+    entry.name = pool.name;
+    entry.key = pool.key;
+    entry.fallback = pool.fallback;
+    entry.proxy_protocol = pool.proxy_protocol;
+    entry.proxy_crc32c = pool.proxy_crc32c;
+    entry.proxy_unique_id = pool.proxy_unique_id;
+    entry.hash_seed = pool.hash_seed;
+    entry.connect_tries = pool.connect_tries;
+    entry.connect_timeout = pool.connect_timeout;
+    entry.slow_start = pool.slow_start;
+    entry.load_factor = pool.load_factor;
+    entry.close_rate = pool.close_rate;
+    entry.close_on_down = pool.close_on_down;
+    entry.max_fails = pool.max_fails;
+    entry.fail_timeout = pool.fail_timeout;
     for (const SnatPool& snat : model_.snat_pools) {
       if (snat.name != pool.snat) continue;
       for (const wire::IpAddress& address : snat.addresses) {

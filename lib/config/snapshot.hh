@@ -54,6 +54,10 @@ struct BackendEntry {
   PoolId pool = 0;
   wire::Endpoint endpoint;
   uint32_t weight = 1;
+  AdminState state = AdminState::up;
+  uint32_t drain_rate = 0;
+  bool backup = false;
+  uint32_t max_connections = 0;
   NextHopId next_hop = 0;
   PortId port = 0;
   bool retired = false;
@@ -69,13 +73,19 @@ struct SnatEntry {
 struct PoolEntry {
   std::string name;
   KeyPolicy key = KeyPolicy::client_id;
-  FallbackKey fallback = FallbackKey::source_address;
+  KeyPolicy fallback = KeyPolicy::source_address;
   ProxyProtocol proxy_protocol = ProxyProtocol::none;
   bool proxy_crc32c = false;
   bool proxy_unique_id = false;
   uint64_t hash_seed = 0;
   uint32_t connect_tries = 3;
   base::Duration connect_timeout{};
+  base::Duration slow_start{};
+  uint32_t load_factor = 0;
+  uint32_t close_rate = 500;
+  bool close_on_down = true;
+  uint32_t max_fails = 1;
+  base::Duration fail_timeout{};
   std::vector<SnatId> snats;
   std::vector<BackendId> backends;  // index in the Maglev table -> id
   maglev::Table table;              // empty when the pool has no backend

@@ -246,10 +246,32 @@ Result<void> check_backends(const Model& model, const OwnAddresses& own, const S
     }
     if (backend.endpoint.port == 0) return fail(me + ": port 0 is no port");
     if (auto r = check_range(backend.weight, kWeightRange, "weight of " + me); !r) return r;
+    if (auto r = check_range(backend.max_connections, kMaxConnectionsRange,
+                             "max-connections of " + me);
+        !r) {
+      return r;
+    }
     if (auto r = check_host(address, me); !r) return r;
     if (auto r = check_not_own(own, address, me); !r) return r;
     if (auto r = check_backend_path(model, me, address); !r) return r;
     if (auto r = check_snat_family(snat, me, address.is_v4()); !r) return r;
+  }
+  return {};
+}
+
+Result<void> check_pool_care(const Pool& pool) {
+  const std::string of_me = " of " + label("pool", pool.name);
+  if (pool.load_factor > 0 && pool.load_factor <= 100) {
+    return fail("load-factor" + of_me + " is " + std::to_string(pool.load_factor) +
+                ": it must be above 100 percent, or 0");
+  }
+  for (const Result<void>& r :
+       {check_range(pool.slow_start, kSlowStartRange, "slow-start" + of_me),
+        check_range(pool.load_factor, kLoadFactorRange, "load-factor" + of_me),
+        check_range(pool.close_rate, kCloseRateRange, "close-rate" + of_me),
+        check_range(pool.max_fails, kMaxFailsRange, "max-fails" + of_me),
+        check_range(pool.fail_timeout, kFailTimeoutRange, "fail-timeout" + of_me)}) {
+    if (!r) return r;
   }
   return {};
 }
@@ -281,6 +303,7 @@ Result<void> check_pools(const Model& model) {
   size_t backends = 0;
   for (const Pool& pool : model.pools) {
     if (auto r = check_pool_settings(pool); !r) return r;
+    if (auto r = check_pool_care(pool); !r) return r;
     const auto snat = std::find_if(model.snat_pools.begin(), model.snat_pools.end(),
                                    [&](const SnatPool& s) { return s.name == pool.snat; });
     if (snat == model.snat_pools.end()) {

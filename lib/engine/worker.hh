@@ -78,6 +78,10 @@ class alignas(base::kCacheLine) Worker {
   void receive(const ClientFinAcked& message);
   void receive(const BrokerReset& message);
 
+  // Closes flows of a backend, at most so many, among the records from `next` on, at most `slice`
+  // of them; moves `next` and returns how many it closed.
+  uint32_t close_flows(config::BackendId backend, uint32_t most, FlowIndex& next, uint32_t slice);
+
   // Timers, and a slice of the sweep for idle flows.
   void advance();
   // A new snapshot is in force, or backends may have learnt something.
@@ -131,8 +135,12 @@ class alignas(base::kCacheLine) Worker {
 
   // worker_open.cc
   void open(Accepting& a, const mqtt::Connect& connect);
-  [[nodiscard]] uint64_t key_hash(const Accepting& a, const config::PoolEntry& pool,
-                                  const mqtt::Connect& connect) const;
+  struct Key {
+    config::KeyPolicy policy;
+    uint64_t hash;
+  };
+  [[nodiscard]] static Key choose_key(const Accepting& a, const config::PoolEntry& pool,
+                                      const mqtt::Connect& connect);
   void while_opening(wire::Packet& packet, const Frame& frame, Accepting& a);
   void refuse(Accepting& a, base::End reason);
   void send_connack(Accepting& a);

@@ -27,22 +27,29 @@ uint16_t idle_timeout(const config::Settings& settings, uint16_t keep_alive) {
 
 }  // namespace
 
-uint64_t Worker::key_hash(const Accepting& a, const config::PoolEntry& pool,
-                          const mqtt::Connect& connect) const {
-  base::Bytes key;
-  if (pool.key == config::KeyPolicy::client_id) key = connect.client_id;
-  if (pool.key == config::KeyPolicy::user_name) key = connect.user_name;
-  if (!key.empty()) return maglev::hash_key(key, pool.hash_seed);
+// By the first policy that says anything of the client.
+Worker::Key Worker::choose_key(const Accepting& a, const config::PoolEntry& pool,
+                               const mqtt::Connect& connect) {
+  using config::KeyPolicy;
+  const auto hash = [&](base::Bytes key) { return maglev::hash_key(key, pool.hash_seed); };
   const std::array<uint8_t, 16> address = a.client.address.octets();
-  const bool by_address = pool.key == config::KeyPolicy::source_address ||
-                          pool.fallback == config::FallbackKey::source_address;
-  if (by_address) return maglev::hash_key(address, pool.hash_seed);
-  uint8_t bytes[16 + 2 + 4];
-  base::ByteWriter w(bytes);
-  w.bytes(address);
-  w.be16(a.client.port);
-  w.be32(a.first_byte.raw());
-  return maglev::hash_key(bytes, pool.hash_seed);
+  for (const KeyPolicy policy : {pool.key, pool.fallback}) {
+    if (policy == KeyPolicy::client_id) {
+      if (!connect.client_id.empty()) return {policy, hash(connect.client_id)};
+    } else if (policy == KeyPolicy::user_name) {
+      if (!connect.user_name.empty()) return {policy, hash(connect.user_name)};
+    } else if (policy == KeyPolicy::source_address) {
+      return {policy, hash(address)};
+    } else {
+      uint8_t bytes[16 + 2 + 4];
+      base::ByteWriter w(bytes);
+      w.bytes(address);
+      w.be16(a.client.port);
+      w.be32(a.first_byte.raw());
+      return {policy, hash(bytes)};
+    }
+  }
+  return {KeyPolicy::source_address, hash(address)};
 }
 
 // The CONNECT is complete: asks a proxy for a broker.
@@ -71,7 +78,9 @@ void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   request.client_side = a.port;
   request.listener = context_.addresses.vip_endpoint(f.key.vip);
   request.pool = pool_id;
-  request.hash = key_hash(a, pool, connect);
+  const Key key = choose_key(a, pool, connect);
+  request.policy = key.policy;
+  request.hash = key.hash;
   request.first_byte = a.first_byte;
   request.client_iss = a.iss;
   request.negotiated = a.negotiated;

@@ -291,6 +291,18 @@ void Worker::check_idle(FlowIndex index) {
   }
 }
 
+uint32_t Worker::close_flows(config::BackendId backend, uint32_t most, FlowIndex& next,
+                             uint32_t slice) {
+  uint32_t closed = 0;
+  const FlowIndex end_at = std::min(next + slice, flows_.index_limit());
+  for (; next < end_at && closed < most; ++next) {
+    const WorkerFlow& f = flows_[next];
+    const bool open = f.state == WorkerState::spliced || f.state == WorkerState::closing;
+    if (open && f.backend == backend && end(next, End::backend_closed, Reset::both)) ++closed;
+  }
+  return closed;
+}
+
 // Gives everything of a flow back. False if the proxy could not be told: the flow then stays, and
 // the sweep comes by again.
 bool Worker::end(FlowIndex index, End reason, Reset reset) {
