@@ -193,6 +193,7 @@ std::vector<cli::ListenerRow> Daemon::listeners() {
     row.endpoint = wire::to_string(l.endpoint);
     row.pool = snapshot_->pools[l.pool].name;
     row.state = l.retired ? "retired" : "active";
+    row.mode = config::to_string(l.mode);
     row.accepted = sum(&engine::ListenerCounters::accepted);
     row.spliced = sum(&engine::ListenerCounters::spliced);
     row.refused = sum(&engine::ListenerCounters::refused);
@@ -267,8 +268,8 @@ std::vector<cli::FlowRow> Daemon::flows(const cli::FlowFilter& filter) {
         row.client =
             wire::to_string(wire::Endpoint{wire::IpAddress::v4(f.key.address), f.key.port});
         row.listener = listener.name;
-        row.pool = snapshot_->pools[listener.pool].name;
         if (backend != nullptr) {
+          row.pool = snapshot_->pools[backend->pool].name;
           row.backend = backend->name;
           row.snat = wire::to_string(wire::Endpoint{snapshot_->snats[f.snat].address, f.snat_port});
         }

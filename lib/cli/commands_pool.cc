@@ -1,4 +1,4 @@
-// Pools and listeners.
+// Pools.
 #include "lib/cli/command.hh"
 #include "lib/cli/lookup.hh"
 
@@ -73,34 +73,6 @@ Result<void> set_connect_timeout(Model& model, const Args& args) {
   });
 }
 
-Result<void> add_listener(Model& model, const Args& args) {
-  if (find(model.listeners, args.text("NAME"))) return exists("listener", args.text("NAME"));
-  config::Listener listener;
-  listener.name = args.text("NAME");
-  listener.endpoint = args.endpoint("ENDPOINT");
-  listener.pool = args.text("POOL");
-  model.listeners.push_back(std::move(listener));
-  return {};
-}
-
-Result<void> set_max_connect(Model& model, const Args& args) {
-  config::Listener* listener = find(model.listeners, args.text("LISTENER"));
-  if (!listener) return missing("listener", args.text("LISTENER"));
-  listener->max_connect_bytes = args.number<uint32_t>("BYTES");
-  return {};
-}
-
-Result<void> set_connect_deadline(Model& model, const Args& args) {
-  config::Listener* listener = find(model.listeners, args.text("LISTENER"));
-  if (!listener) return missing("listener", args.text("LISTENER"));
-  listener->connect_deadline = args.duration<milliseconds>("MILLISECONDS");
-  return {};
-}
-
-Result<void> remove_listener(Model& model, const Args& args) {
-  return remove(model.listeners, "listener", args.text("LISTENER"));
-}
-
 }  // namespace
 
 std::vector<Command> pool_commands() {
@@ -129,15 +101,6 @@ std::vector<Command> pool_commands() {
        anywhere, set_connect_tries},
       {"pool set POOL:pool connect-timeout MILLISECONDS:connect-timeout",
        "time for one try to connect", anywhere, set_connect_timeout},
-      {"listener add NAME:name ENDPOINT:endpoint pool POOL:pool",
-       "accepts clients of a pool on an address", anywhere, add_listener},
-      {"listener remove LISTENER:listener",
-       "accepts no more clients there; their flows go on until they end", anywhere,
-       remove_listener},
-      {"listener set LISTENER:listener max-connect BYTES:max-connect",
-       "the largest CONNECT packet accepted", anywhere, set_max_connect},
-      {"listener set LISTENER:listener connect-deadline MILLISECONDS:connect-deadline",
-       "time for a client to send its CONNECT", anywhere, set_connect_deadline},
   };
 }
 

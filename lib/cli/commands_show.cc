@@ -135,9 +135,22 @@ Result<std::string> show_backends(Context& c, const Args& args) {
 }
 
 Result<std::string> show_listeners(Context& c, const Args& args) {
-  Table t({"listener", "endpoint", "pool", "state", "flows", "accepted", "spliced", "refused"});
+  Table t({"listener", "endpoint", "pool", "state", "flows", "accepted", "spliced", "refused",
+           "mode"});
   for (const ListenerRow& r : c.runtime.listeners()) {
-    t.add({r.name, r.endpoint, r.pool, r.state, r.flows, r.accepted, r.spliced, r.refused});
+    t.add({r.name, r.endpoint, r.pool, r.state, r.flows, r.accepted, r.spliced, r.refused, r.mode});
+  }
+  return render(t, args);
+}
+
+Result<std::string> show_rules(Context& c, const Args& args) {
+  Table t({"listener", "rule", "client_id", "user_name", "protocol", "pool"});
+  for (const config::Listener& l : c.runtime.model().listeners) {
+    for (const config::Rule& r : l.rules) {
+      const std::string version = r.version ? std::string(to_string(*r.version)) : "";
+      t.add({l.name, r.name, r.client_id, r.user_name, version, r.pool});
+    }
+    t.add({l.name, "", "", "", "", l.pool});
   }
   return render(t, args);
 }
@@ -223,6 +236,8 @@ std::vector<Command> show_commands() {
       {"show [json] pools", "pools and their settings", shell, nullptr, show_pools},
       {"show [json] backends", "backends, their shares and counts", shell, nullptr, show_backends},
       {"show [json] listeners", "listeners and their counts", shell, nullptr, show_listeners},
+      {"show [json] rules", "which clients of a listener go to which pool, in order", shell, nullptr,
+       show_rules},
       {"show [json] flows", "flows, the first hundred", shell, nullptr, show_flows},
       {"show [json] flows client-id ID:client-id", "flows of a Client ID", shell, nullptr,
        show_flows_of_client},

@@ -102,6 +102,17 @@ void put_pool(std::string& out, const config::Pool& pool) {
   for (const config::Backend& b : pool.backends) put_backend(out, pool, b);
 }
 
+// The first condition makes the rule, the others are added to it.
+void put_rule(std::string& out, const config::Listener& listener, const config::Rule& rule) {
+  std::vector<std::string> conditions;
+  if (!rule.client_id.empty()) conditions.push_back("client-id " + rule.client_id);
+  if (!rule.user_name.empty()) conditions.push_back("user-name " + rule.user_name);
+  if (rule.version) conditions.push_back("protocol " + text(*rule.version));
+  const std::string name = listener.name + " " + rule.name + " ";
+  out += "rule add " + name + conditions[0] + " pool " + rule.pool + "\n";
+  for (size_t i = 1; i < conditions.size(); ++i) out += "rule set " + name + conditions[i] + "\n";
+}
+
 void put_listener(std::string& out, const config::Listener& listener) {
   const config::Listener standard;
   const std::string set = "listener set " + listener.name + " ";
@@ -109,6 +120,9 @@ void put_listener(std::string& out, const config::Listener& listener) {
          listener.pool + "\n";
   put_set(out, set + "max-connect", listener.max_connect_bytes, standard.max_connect_bytes);
   put_set(out, set + "connect-deadline", listener.connect_deadline, standard.connect_deadline);
+  put_set(out, set + "mode", listener.mode, standard.mode);
+  put_set(out, set + "idle-timeout", listener.idle_timeout, standard.idle_timeout);
+  for (const config::Rule& rule : listener.rules) put_rule(out, listener, rule);
 }
 
 void put_settings(std::string& out, const config::Settings& s) {

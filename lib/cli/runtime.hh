@@ -69,6 +69,7 @@ struct BackendRow {
 struct ListenerRow {
   std::string name, endpoint, pool, state;
   uint64_t flows = 0, accepted = 0, spliced = 0, refused = 0;
+  std::string mode{};
 };
 
 struct SnatRow {

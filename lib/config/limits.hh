@@ -41,6 +41,10 @@ inline constexpr Range kLoadFactorRange{0, 10'000};      // percent; below 101 o
 inline constexpr Range kMaxFailsRange{0, 1'000'000};
 inline constexpr Range kFailTimeoutRange{100, 3'600'000};  // milliseconds
 
+inline constexpr Range kIdleTimeoutRange{0, 259'200};  // seconds
+inline constexpr size_t kMaxRules = 64;                // of one listener
+inline constexpr size_t kMaxPattern = 128;
+
 // Names are words of the command language: letters, digits, '.', '_' and '-'.
 inline constexpr size_t kMaxName = 48;
 inline constexpr size_t kMaxDeviceName = 63;  // RTE_DEV_NAME_MAX_LEN less its end

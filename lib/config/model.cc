@@ -82,6 +82,16 @@ std::string_view to_string(AdminState state) {
   return "?";
 }
 
+std::string_view to_string(ListenerMode mode) {
+  switch (mode) {
+    case ListenerMode::mqtt:
+      return "mqtt";
+    case ListenerMode::tcp:
+      return "tcp";
+  }
+  return "?";
+}
+
 bool is_name(std::string_view text) {
   return !text.empty() && text.size() <= kMaxName &&
          std::all_of(text.begin(), text.end(), [](char c) {

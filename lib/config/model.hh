@@ -6,11 +6,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "lib/base/result.hh"
+#include "lib/mqtt/connect.hh"
 #include "lib/wire/address.hh"
 
 namespace mqlb::config {
@@ -104,12 +106,31 @@ struct Pool {
   friend bool operator==(const Pool&, const Pool&) = default;
 };
 
+// What listeners read of a client before they pick its backend: its CONNECT; or nothing, so that
+// what is not MQTT to us (TLS above all) passes.
+enum class ListenerMode : uint8_t { mqtt, tcp };
+
+// Sends clients to another pool than the listener's own, by what their CONNECT says. All that is
+// set must be met.
+struct Rule {
+  std::string name;  // unique within its listener
+  std::string pool;
+  std::string client_id;  // patterns (base::matches_glob); empty: any
+  std::string user_name;
+  std::optional<mqtt::Version> version;
+
+  friend bool operator==(const Rule&, const Rule&) = default;
+};
+
 struct Listener {
   std::string name;
   wire::Endpoint endpoint;
   std::string pool;
   uint32_t max_connect_bytes = 16384;                 // a whole CONNECT packet
   std::chrono::milliseconds connect_deadline{10000};  // from handshake to complete CONNECT
+  ListenerMode mode = ListenerMode::mqtt;
+  std::chrono::seconds idle_timeout{0};  // of flows in mode tcp; 0: the settings' idle_max
+  std::vector<Rule> rules;               // the first that is met decides
 
   friend bool operator==(const Listener&, const Listener&) = default;
 };
@@ -149,6 +170,7 @@ struct Model {
 [[nodiscard]] std::string_view to_string(ProxyProtocol version);
 [[nodiscard]] std::string_view to_string(PollMode mode);
 [[nodiscard]] std::string_view to_string(AdminState state);
+[[nodiscard]] std::string_view to_string(ListenerMode mode);
 
 // A word that can name an object: letters, digits, '.', '_' and '-', at most kMaxName.
 [[nodiscard]] bool is_name(std::string_view text);

@@ -92,14 +92,30 @@ struct PoolEntry {
   bool retired = false;
 };
 
+struct RuleEntry {
+  std::string client_id, user_name;  // patterns; empty: any
+  std::optional<mqtt::Version> version;
+  PoolId pool = 0;
+
+  [[nodiscard]] bool is_met_by(const mqtt::Connect& connect) const;
+};
+
 struct ListenerEntry {
   std::string name;
   wire::Endpoint endpoint;
-  PoolId pool = 0;
+  PoolId pool = 0;               // of clients that meet no rule
+  std::vector<RuleEntry> rules;  // the first that is met decides
+  ListenerMode mode = ListenerMode::mqtt;
+  base::Duration idle_timeout{};  // in mode tcp
   uint32_t max_connect_bytes = 16384;
   base::Duration connect_deadline{};
   uint16_t backend_mtu = 1500;  // smallest MTU of the ports its brokers are reached by
   bool retired = false;
+
+  // Where a client goes.
+  [[nodiscard]] PoolId pool_for(const mqtt::Connect& connect) const;
+  // All pools that clients may go to; one may be there twice.
+  [[nodiscard]] std::vector<PoolId> pools() const;
 };
 
 struct Snapshot {

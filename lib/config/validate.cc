@@ -319,6 +319,41 @@ Result<void> check_pools(const Model& model) {
   return {};
 }
 
+Result<void> check_uses_pool(const Model& model, const std::string& user, const std::string& name) {
+  if (std::any_of(model.pools.begin(), model.pools.end(),
+                  [&](const Pool& p) { return p.name == name; })) {
+    return {};
+  }
+  return fail(user + " uses pool '" + name + "', which does not exist");
+}
+
+Result<void> check_pattern(const std::string& pattern, const std::string& what) {
+  const bool words = std::all_of(pattern.begin(), pattern.end(), [](char c) {
+    return static_cast<unsigned char>(c) > ' ' && c != 0x7f && c != '#';
+  });
+  if (words && pattern.size() <= kMaxPattern) return {};
+  return fail(what + ": a pattern has at most " + std::to_string(kMaxPattern) +
+              " characters, none of them a blank or '#' (write '?' for these)");
+}
+
+Result<void> check_rules(const Model& model, const Listener& l) {
+  const std::string me = label("listener", l.name);
+  if (auto r = check_names("rule", l.rules, kMaxRules); !r) return r;
+  if (!l.rules.empty() && l.mode == ListenerMode::tcp) {
+    return fail(me + " has rules, but reads no CONNECT in mode tcp");
+  }
+  for (const Rule& rule : l.rules) {
+    const std::string its_rule = label("rule", rule.name) + " of " + me;
+    if (auto r = check_uses_pool(model, its_rule, rule.pool); !r) return r;
+    if (auto r = check_pattern(rule.client_id, "client-id of " + its_rule); !r) return r;
+    if (auto r = check_pattern(rule.user_name, "user-name of " + its_rule); !r) return r;
+    if (rule.client_id.empty() && rule.user_name.empty() && !rule.version) {
+      return fail(its_rule + " is met by every client");
+    }
+  }
+  return {};
+}
+
 Result<void> check_listeners(const Model& model) {
   if (auto r = check_names("listener", model.listeners, kMaxListeners); !r) return r;
   std::map<wire::Endpoint, std::string_view> endpoints;
@@ -330,9 +365,10 @@ Result<void> check_listeners(const Model& model) {
     if (!is_new) {
       return fail(me + " has the same endpoint as listener '" + std::string(other->second) + "'");
     }
-    if (std::none_of(model.pools.begin(), model.pools.end(),
-                     [&](const Pool& p) { return p.name == l.pool; })) {
-      return fail(me + " uses pool '" + l.pool + "', which does not exist");
+    if (auto r = check_uses_pool(model, me, l.pool); !r) return r;
+    if (auto r = check_rules(model, l); !r) return r;
+    if (auto r = check_range(l.idle_timeout, kIdleTimeoutRange, "idle-timeout of " + me); !r) {
+      return r;
     }
     if (auto r = check_range(l.max_connect_bytes, kMaxConnectRange, "max-connect of " + me); !r) {
       return r;

@@ -36,6 +36,7 @@ struct Accepting : base::TimerNode {
   uint32_t acked = 0;     // bytes that we acknowledged
   uint32_t parse_at = 0;  // contiguous bytes that make another look at the CONNECT worth while
   uint32_t handed = 0;    // bytes that are with the proxy or in frames[0]; 0: CONNECT not complete
+  bool reads_connect = true;  // the listener's mode is mqtt
   base::Instant deadline{};
   base::Instant ack_due{};  // zero: none
   std::unique_ptr<tcp::Reassembly> held;
@@ -107,6 +108,8 @@ class alignas(base::kCacheLine) Worker {
 
   Worker(CoreContext& context, flow::WorkerTable flows, uint32_t max_connecting);
 
+  void restrict_offer(Offer& offer, const config::PoolEntry& pool) const;
+
   // worker_accept.cc
   void no_flow(wire::Packet& packet, const Frame& frame, uint16_t vip);
   bool answer_syn(wire::Packet& packet, const Frame& frame, uint16_t vip,
@@ -135,6 +138,8 @@ class alignas(base::kCacheLine) Worker {
 
   // worker_open.cc
   void open(Accepting& a, const mqtt::Connect& connect);
+  void open_unread(Accepting& a);
+  void ask_proxy(Accepting& a, config::PoolId pool, const mqtt::Connect& connect);
   struct Key {
     config::KeyPolicy policy;
     uint64_t hash;

@@ -326,6 +326,16 @@ bool Worker::end(FlowIndex index, End reason, Reset reset) {
   return true;
 }
 
+void Worker::restrict_offer(Offer& offer, const config::PoolEntry& pool) const {
+  for (const config::BackendId backend : pool.backends) {
+    const LearntOptions learnt = context_.shared.learnt.lookup(backend);
+    if (!learnt.known) continue;
+    offer.mss = std::min(offer.mss, learnt.mss);
+    offer.sack = offer.sack && learnt.sack;
+    offer.timestamps = offer.timestamps && learnt.timestamps;
+  }
+}
+
 void Worker::refresh_offers() {
   const config::Snapshot& snapshot = *context_.snapshot;
   for (size_t id = 0; id < snapshot.listeners.size(); ++id) {
@@ -335,13 +345,7 @@ void Worker::refresh_offers() {
       if (port.role != config::PortRole::backend) mtu = std::min(mtu, port.mtu);
     }
     Offer offer{static_cast<uint16_t>(mtu - wire::kIpv4Header - wire::kTcpHeader), true, true};
-    for (const config::BackendId backend : snapshot.pools[listener.pool].backends) {
-      const LearntOptions learnt = context_.shared.learnt.lookup(backend);
-      if (!learnt.known) continue;
-      offer.mss = std::min(offer.mss, learnt.mss);
-      offer.sack = offer.sack && learnt.sack;
-      offer.timestamps = offer.timestamps && learnt.timestamps;
-    }
+    for (const config::PoolId pool : listener.pools()) restrict_offer(offer, snapshot.pools[pool]);
     offers_[id] = offer;
   }
 }

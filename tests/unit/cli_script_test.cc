@@ -130,7 +130,11 @@ Model all_settings_changed() {
   m.pools[2].key = config::KeyPolicy::least_connections;
   m.pools[2].fallback = config::KeyPolicy::round_robin;
   m.pools[2].proxy_protocol = config::ProxyProtocol::v1;
-  m.listeners.push_back({"six", endpoint("[2001:db8:1::10]:8883"), "all", 4096, milliseconds(500)});
+  m.listeners.push_back({"six", endpoint("[2001:db8:1::10]:8883"), "all", 4096, milliseconds(500),
+                         config::ListenerMode::tcp, seconds(90), {}});
+  m.listeners[0].rules = {{"first", "third", "car-*", "b?b", mqlb::mqtt::Version::v5_0},
+                          {"second", "all", "", "bob", {}},
+                          {"last", "third", "", "", mqlb::mqtt::Version::v3_1}};
   m.settings = {config::PollMode::busy,
                 std::chrono::microseconds(10),
                 seconds(11),
