@@ -6,7 +6,7 @@ build_packages="g++ meson ninja-build pkg-config libdpdk-dev libxxhash-dev libso
 instruction_packages="binutils valgrind"
 run_packages="iproute2 ethtool python3 rabbitmq-server"
 test_packages="clang mosquitto mosquitto-clients haproxy python3-pytest python3-pytest-timeout
-  python3-paho-mqtt python3-scapy tcpdump tshark"
+  openssl python3-paho-mqtt python3-scapy tcpdump tshark"
 lint_packages="clang-format clang-tidy"
 bench_packages="iproute2 ethtool python3 haproxy nginx libnginx-mod-stream libnginx-mod-stream-js
   python3-scapy dpdk-dev"

@@ -8,6 +8,7 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <cstdio>
 
 namespace mqlb::app {
 namespace {
@@ -105,6 +106,11 @@ base::Result<void> Daemon::build() {
   resolver_ = std::make_unique<engine::ArpResolver>(
       shared_, [this](config::PortId port, base::Bytes frame) { send(port, frame); });
   resolver_->adopt(*snapshot_, clock_.now());
+  states_ = std::make_unique<control::BackendStates>(
+      shared_.status, shared_.loads,
+      [this](config::BackendId id, uint32_t most) { return close_flows(id, most); },
+      [](const std::string& line) { std::fprintf(stderr, "mqlb: %s\n", line.c_str()); });
+  states_->adopt(*snapshot_, clock_.now());
   make_health();
   return {};
 }
@@ -114,7 +120,10 @@ void Daemon::make_health() {
   randombytes_buf(&random, sizeof random);
   health_ = std::make_unique<control::HealthMonitor>(
       shared_, random, [this](config::PortId port, base::Bytes frame) { send(port, frame); },
-      nullptr, nullptr);
+      [this](config::BackendId id, bool healthy, std::string_view why, base::Instant now) {
+        states_->set_check(id, healthy, why, now);
+      },
+      [this](config::BackendId id, base::Instant now) { states_->clear_check(id, now); });
   health_->adopt(*snapshot_, clock_.now());
 }
 
@@ -164,6 +173,40 @@ void Daemon::advance() {
   }
   resolver_->advance(clock_.now());
   health_->advance(clock_.now());
+  watch_failures(clock_.now());
+  states_->advance(clock_.now());
+}
+
+// What connections met since the last look.
+void Daemon::watch_failures(base::Instant now) {
+  for (size_t i = 0; i < snapshot_->backends.size(); ++i) {
+    const auto id = static_cast<config::BackendId>(i);
+    uint64_t faults = 0;
+    for (const DataCore& core : cores_) {
+      faults += core.loop->core().objects().backends[id].faults.value();
+    }
+    states_->note_failures(id, faults - std::exchange(faults_[id], faults), now);
+  }
+}
+
+// Each core looks at a slice of its table between bursts; in a large table not at all of it.
+uint32_t Daemon::close_flows(config::BackendId id, uint32_t most) {
+  constexpr uint32_t kSlice = 1024;
+  constexpr uint32_t kMostLookedAt = 65536;
+  uint32_t closed = 0;
+  for (DataCore& core : cores_) {
+    uint32_t looked_at = 0;
+    core.loop->perform([&](engine::Core& c) {
+      if (c.worker() == nullptr) return true;
+      const flow::FlowIndex limit = c.worker()->flows().index_limit();
+      if (core.close_next >= limit) core.close_next = 0;
+      const flow::FlowIndex from = core.close_next;
+      closed += c.worker()->close_flows(id, most - closed, core.close_next, kSlice);
+      looked_at += core.close_next - from;
+      return closed == most || looked_at >= std::min(limit, kMostLookedAt);
+    });
+  }
+  return closed;
 }
 
 // By way of the first core, which has a queue on every port.
@@ -242,6 +285,7 @@ base::Result<void> Daemon::apply(const config::Model& model) {
   }
   auto next = config::compile(model, snapshot_.get(), id_use());
   if (!next) return tl::unexpected(next.error());
+  states_->adopt(**next, clock_.now());
   board_.snapshot.store(next->get(), std::memory_order_release);
   fabric_->ring_all();
   const uint64_t token = rte_rcu_qsbr_start(rcu_.get());

@@ -9,6 +9,7 @@
 
 #include "lib/base/result.hh"
 #include "lib/cli/runtime.hh"
+#include "lib/control/backend_states.hh"
 #include "lib/control/health_monitor.hh"
 #include "lib/dpdk/clock.hh"
 #include "lib/dpdk/core_loop.hh"
@@ -27,8 +28,8 @@ class Daemon : public cli::Runtime {
 
   // Starts the data cores.
   [[nodiscard]] base::Result<void> start();
-  // Neighbours and their link addresses, health checks; call it at least each 10 ms, and each
-  // millisecond if busy().
+  // Neighbours and their link addresses, health checks, the states of backends; call it at least
+  // each 10 ms, and each millisecond if busy().
   void advance();
   [[nodiscard]] bool busy() const { return health_->busy(); }
   [[nodiscard]] bool stop_requested() const { return stop_requested_; }
@@ -56,6 +57,7 @@ class Daemon : public cli::Runtime {
     config::CoreRole role = config::CoreRole::both;
     std::unique_ptr<dpdk::CoreLoop> loop;
     bool launched = false;
+    flow::FlowIndex close_next = 0;  // where the next search for flows to close begins
   };
   struct RcuDeleter {
     void operator()(rte_rcu_qsbr* rcu) const;
@@ -69,6 +71,8 @@ class Daemon : public cli::Runtime {
   void make_health();
   void send(config::PortId port, base::Bytes frame);
   [[nodiscard]] config::IdUse id_use() const;
+  void watch_failures(base::Instant now);
+  uint32_t close_flows(config::BackendId id, uint32_t most);
   [[nodiscard]] uint64_t backend_flows(config::BackendId id) const;
   [[nodiscard]] uint64_t listener_flows(config::ListenerId id) const;
 
@@ -81,7 +85,9 @@ class Daemon : public cli::Runtime {
   std::unique_ptr<dpdk::Ports> ports_;
   std::unique_ptr<dpdk::Fabric> fabric_;
   std::unique_ptr<engine::ArpResolver> resolver_;
+  std::unique_ptr<control::BackendStates> states_;
   std::unique_ptr<control::HealthMonitor> health_;
+  std::array<uint64_t, config::kMaxBackends> faults_{};  // by backend, as seen last
   std::vector<DataCore> cores_;
   bool stop_requested_ = false;
 };

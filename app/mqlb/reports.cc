@@ -152,7 +152,14 @@ std::vector<cli::BackendRow> Daemon::backends() {
     row.pool = pool.name;
     row.name = b.name;
     row.endpoint = wire::to_string(b.endpoint);
-    row.state = b.retired ? "retired" : "active";
+    const control::BackendStates::Row state = states_->row(id, clock_.now());
+    row.state = b.retired ? "retired" : control::to_string(state.state);
+    row.why = state.why;
+    row.since_seconds = static_cast<uint64_t>(state.since.count()) / 1'000'000;
+    row.taking = state.taking;
+    row.closed = state.closed;
+    row.backup = b.backup;
+    row.max_connections = b.max_connections;
     row.weight = b.weight;
     const auto slots = pool.table.slots();
     const auto own = std::count_if(slots.begin(), slots.end(),
@@ -212,6 +219,7 @@ std::vector<cli::ListenerRow> Daemon::listeners() {
     row.endpoint = wire::to_string(l.endpoint);
     row.pool = snapshot_->pools[l.pool].name;
     row.state = l.retired ? "retired" : "active";
+    row.mode = config::to_string(l.mode);
     row.accepted = sum(&engine::ListenerCounters::accepted);
     row.spliced = sum(&engine::ListenerCounters::spliced);
     row.refused = sum(&engine::ListenerCounters::refused);
@@ -286,8 +294,8 @@ std::vector<cli::FlowRow> Daemon::flows(const cli::FlowFilter& filter) {
         row.client =
             wire::to_string(wire::Endpoint{wire::IpAddress::v4(f.key.address), f.key.port});
         row.listener = listener.name;
-        row.pool = snapshot_->pools[listener.pool].name;
         if (backend != nullptr) {
+          row.pool = snapshot_->pools[backend->pool].name;
           row.backend = backend->name;
           row.snat = wire::to_string(wire::Endpoint{snapshot_->snats[f.snat].address, f.snat_port});
         }
@@ -324,11 +332,22 @@ base::Result<cli::RouteAnswer> Daemon::route_client_id(std::string_view pool_nam
   cli::RouteAnswer answer;
   answer.pool = pool->name;
   answer.hash = maglev::hash_key(base::as_bytes(client_id), pool->hash_seed);
-  std::array<maglev::MemberIndex, engine::Opening::kMaxTries> members;
-  const size_t count = pool->table.candidates(
-      answer.hash, std::span(members).first(std::min<size_t>(pool->connect_tries, members.size())));
+  answer.slot = answer.hash % pool->table.size();
+  const engine::Selector selector(*snapshot_, shared_.status, shared_.loads);
+  std::array<config::BackendId, engine::Selector::kMost> ids;
+  engine::Turns none;
+  bool found = false;
+  const auto note = [&](config::BackendId id, engine::Standing standing) {
+    found = found || standing == engine::Standing::takes;
+    if (found) return;
+    answer.passed_over.push_back(snapshot_->backends[id].name + ": " +
+                                 std::string(engine::to_string(standing)));
+  };
+  const size_t count = selector.select(
+      *pool, pool->key, answer.hash, none,
+      std::span(ids).first(std::min<size_t>(pool->connect_tries, ids.size())), note);
   for (size_t i = 0; i < count; ++i) {
-    const config::BackendEntry& backend = snapshot_->backends[pool->backends[members[i]]];
+    const config::BackendEntry& backend = snapshot_->backends[ids[i]];
     if (i == 0) {
       answer.backend = backend.name;
       answer.endpoint = wire::to_string(backend.endpoint);

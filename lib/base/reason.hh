@@ -60,6 +60,7 @@ namespace mqlb::base {
   X(idle_timeout, "idle-timeout", "silent for longer than keep alive allows")                    \
   X(half_close_timeout, "half-close-timeout", "one side closed, the other did not follow")       \
   X(replaced, "replaced", "the client began anew from the same address and port")                \
+  X(backend_closed, "backend-closed", "closed since its backend drains, or is down")             \
   X(client_left, "client-left", "the client closed before it was connected to a broker")         \
   X(connect_timeout, "connect-timeout", "no complete CONNECT within the listener's deadline")    \
   X(connect_too_long, "connect-too-long", "CONNECT longer than the listener allows")             \
@@ -75,7 +76,7 @@ namespace mqlb::base {
   X(field_truncated, "malformed-truncated", "a field runs past the packet")                      \
   X(trailing_bytes, "malformed-trailing-bytes", "bytes after the last field")                    \
   X(no_buffer, "no-buffer", "no memory to hold the CONNECT")                                     \
-  X(no_backend, "no-backend", "the pool has no broker; client got CONNACK unavailable")          \
+  X(no_backend, "no-backend", "no broker takes clients; client got CONNACK unavailable")          \
   X(backends_failed, "backends-failed", "no broker answered; client got CONNACK unavailable")    \
   X(snat_exhausted, "snat-exhausted", "no SNAT port free; client got CONNACK unavailable")       \
   X(proxy_full, "proxy-full", "no room for another broker flow; client got CONNACK unavailable") \

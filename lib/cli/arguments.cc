@@ -27,6 +27,16 @@ Names backend_names(const Model& model) {
   return names;
 }
 
+Names rule_names(const Model& model) {
+  Names names;
+  for (const config::Listener& l : model.listeners) {
+    for (const config::Rule& rule : l.rules) names.push_back(rule.name);
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
 Names port_addresses(const Model& model) {
   Names names;
   for (const config::Port& port : model.ports) {
@@ -76,6 +86,9 @@ const std::vector<ArgumentType>& argument_types() {
       {"route", Kind::prefix, "the prefix of a route", {}, route_prefixes},
       {"endpoint", Kind::endpoint, "ADDRESS:PORT, such as 198.18.0.10:1883 or [2001:db8::1]:1883"},
       {"client-id", Kind::rest, "a Client ID: the rest of the line, blanks and '#' included"},
+      {"rule", Kind::text, "the name of a rule", {}, rule_names},
+      {"pattern", Kind::text,
+       "a pattern for a whole Client ID or user name: '*' is any number of bytes, '?' is one"},
       {"words", Kind::rest, "the first words of a command"},
       {"check-user", Kind::rest, "a user name: the rest of the line, blanks and '#' included"},
       {"check-password", Kind::rest, "a password: the rest of the line, blanks and '#' included"},
@@ -99,12 +112,19 @@ const std::vector<ArgumentType>& argument_types() {
       number("max-flows", config::kMaxFlowsRange),
       number("max-connecting", config::kMaxConnectingRange),
       number("rst-per-second", config::kRstPerSecondRange),
+      number("idle-timeout", config::kIdleTimeoutRange),
       number("poll-pause", config::kPollPauseRange),
       number("check-interval", config::kCheckIntervalRange),
       number("check-timeout", config::kCheckTimeoutRange),
       number("check-count", config::kCheckCountRange),
       number("check-http-port", config::kCheckHttpPortRange),
       number("check-http-status", config::kCheckHttpStatusRange),
+      number("max-connections", config::kMaxConnectionsRange),
+      number("slow-start", config::kSlowStartRange),
+      number("load-factor", config::kLoadFactorRange),
+      number("close-rate", config::kCloseRateRange),
+      number("max-fails", config::kMaxFailsRange),
+      number("fail-timeout", config::kFailTimeoutRange),
   };
   return types;
 }

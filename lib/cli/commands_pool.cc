@@ -1,4 +1,4 @@
-// Pools, backends and listeners.
+// Pools.
 #include "lib/cli/command.hh"
 #include "lib/cli/lookup.hh"
 
@@ -22,28 +22,18 @@ Result<void> remove_pool(Model& model, const Args& args) {
   return remove(model.pools, "pool", args.text("POOL"));
 }
 
-// One setting of the pool that the command names.
-template <typename Change>
-Result<void> set_pool(Model& model, const Args& args, Change change) {
-  config::Pool* pool = find(model.pools, args.text("POOL"));
-  if (!pool) return missing("pool", args.text("POOL"));
-  change(*pool);
-  return {};
+config::KeyPolicy key_policy(const Args& args) {
+  using enum config::KeyPolicy;
+  return args.choice("KEY", {client_id, user_name, source_address, spread, round_robin,
+                             least_connections});
 }
 
 Result<void> set_key(Model& model, const Args& args) {
-  using config::KeyPolicy;
-  return set_pool(model, args, [&](config::Pool& p) {
-    p.key =
-        args.choice("KEY", {KeyPolicy::client_id, KeyPolicy::user_name, KeyPolicy::source_address});
-  });
+  return set_pool(model, args, [&](config::Pool& p) { p.key = key_policy(args); });
 }
 
 Result<void> set_fallback(Model& model, const Args& args) {
-  using config::FallbackKey;
-  return set_pool(model, args, [&](config::Pool& p) {
-    p.fallback = args.choice("KEY", {FallbackKey::source_address, FallbackKey::spread});
-  });
+  return set_pool(model, args, [&](config::Pool& p) { p.fallback = key_policy(args); });
 }
 
 Result<void> set_proxy_protocol(Model& model, const Args& args) {
@@ -83,61 +73,6 @@ Result<void> set_connect_timeout(Model& model, const Args& args) {
   });
 }
 
-Result<void> add_backend(Model& model, const Args& args) {
-  config::Pool* pool = find(model.pools, args.text("POOL"));
-  if (!pool) return missing("pool", args.text("POOL"));
-  if (find(pool->backends, args.text("NAME"))) return exists("backend", args.text("NAME"));
-  config::Backend backend;
-  backend.name = args.text("NAME");
-  backend.endpoint = args.endpoint("ENDPOINT");
-  if (args.has("N")) backend.weight = args.number<uint32_t>("N");
-  pool->backends.push_back(std::move(backend));
-  return {};
-}
-
-Result<void> set_weight(Model& model, const Args& args) {
-  config::Pool* pool = find(model.pools, args.text("POOL"));
-  if (!pool) return missing("pool", args.text("POOL"));
-  config::Backend* backend = find(pool->backends, args.text("BACKEND"));
-  if (!backend) return missing("backend of pool '" + pool->name + "'", args.text("BACKEND"));
-  backend->weight = args.number<uint32_t>("N");
-  return {};
-}
-
-Result<void> remove_backend(Model& model, const Args& args) {
-  config::Pool* pool = find(model.pools, args.text("POOL"));
-  if (!pool) return missing("pool", args.text("POOL"));
-  return remove(pool->backends, "backend of pool '" + pool->name + "'", args.text("BACKEND"));
-}
-
-Result<void> add_listener(Model& model, const Args& args) {
-  if (find(model.listeners, args.text("NAME"))) return exists("listener", args.text("NAME"));
-  config::Listener listener;
-  listener.name = args.text("NAME");
-  listener.endpoint = args.endpoint("ENDPOINT");
-  listener.pool = args.text("POOL");
-  model.listeners.push_back(std::move(listener));
-  return {};
-}
-
-Result<void> set_max_connect(Model& model, const Args& args) {
-  config::Listener* listener = find(model.listeners, args.text("LISTENER"));
-  if (!listener) return missing("listener", args.text("LISTENER"));
-  listener->max_connect_bytes = args.number<uint32_t>("BYTES");
-  return {};
-}
-
-Result<void> set_connect_deadline(Model& model, const Args& args) {
-  config::Listener* listener = find(model.listeners, args.text("LISTENER"));
-  if (!listener) return missing("listener", args.text("LISTENER"));
-  listener->connect_deadline = args.duration<milliseconds>("MILLISECONDS");
-  return {};
-}
-
-Result<void> remove_listener(Model& model, const Args& args) {
-  return remove(model.listeners, "listener", args.text("LISTENER"));
-}
-
 }  // namespace
 
 std::vector<Command> pool_commands() {
@@ -146,9 +81,11 @@ std::vector<Command> pool_commands() {
       {"pool add NAME:name snat SNAT:snat", "adds a pool of backends, reached from a SNAT pool",
        anywhere, add_pool},
       {"pool remove POOL:pool", "removes a pool and its backends", anywhere, remove_pool},
-      {"pool set POOL:pool key KEY:client-id|user-name|source-address",
-       "what of a client picks its backend", anywhere, set_key},
-      {"pool set POOL:pool fallback KEY:source-address|spread",
+      {"pool set POOL:pool key "
+       "KEY:client-id|user-name|source-address|spread|round-robin|least-connections",
+       "what picks a client's backend; spread: its whole address and port", anywhere, set_key},
+      {"pool set POOL:pool fallback "
+       "KEY:client-id|user-name|source-address|spread|round-robin|least-connections",
        "what picks the backend of a client whose key is empty", anywhere, set_fallback},
       {"pool set POOL:pool proxy-protocol VERSION:none|v1|v2", "the PROXY header that backends get",
        anywhere, set_proxy_protocol},
@@ -164,21 +101,6 @@ std::vector<Command> pool_commands() {
        anywhere, set_connect_tries},
       {"pool set POOL:pool connect-timeout MILLISECONDS:connect-timeout",
        "time for one try to connect", anywhere, set_connect_timeout},
-      {"backend add POOL:pool NAME:name ENDPOINT:endpoint [weight N:weight]",
-       "adds a backend to a pool", anywhere, add_backend},
-      {"backend remove POOL:pool BACKEND:backend",
-       "removes a backend from a pool; its flows go on until they end", anywhere, remove_backend},
-      {"backend set POOL:pool BACKEND:backend weight N:weight", "sets a backend's share of clients",
-       anywhere, set_weight},
-      {"listener add NAME:name ENDPOINT:endpoint pool POOL:pool",
-       "accepts clients of a pool on an address", anywhere, add_listener},
-      {"listener remove LISTENER:listener",
-       "accepts no more clients there; their flows go on until they end", anywhere,
-       remove_listener},
-      {"listener set LISTENER:listener max-connect BYTES:max-connect",
-       "the largest CONNECT packet accepted", anywhere, set_max_connect},
-      {"listener set LISTENER:listener connect-deadline MILLISECONDS:connect-deadline",
-       "time for a client to send its CONNECT", anywhere, set_connect_deadline},
   };
 }
 

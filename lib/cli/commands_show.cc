@@ -108,30 +108,49 @@ Result<std::string> show_snat(Context& c, const Args& args) {
 
 Result<std::string> show_pools(Context& c, const Args& args) {
   Table t({"pool", "snat", "key", "fallback", "proxy_protocol", "crc32c", "unique_id", "table_size",
-           "hash_seed", "connect_tries", "connect_timeout_ms", "backends"});
+           "hash_seed", "connect_tries", "connect_timeout_ms", "slow_start_seconds", "load_factor",
+           "close_rate", "close_on_down", "max_fails", "fail_timeout_ms", "backends"});
   for (const config::Pool& p : c.runtime.model().pools) {
     t.add({p.name, p.snat, std::string(to_string(p.key)), std::string(to_string(p.fallback)),
            std::string(to_string(p.proxy_protocol)), on_off(p.proxy_crc32c),
            on_off(p.proxy_unique_id), count(p.table_size), p.hash_seed, count(p.connect_tries),
-           count(p.connect_timeout.count()), count(p.backends.size())});
+           count(p.connect_timeout.count()), count(p.slow_start.count()), count(p.load_factor),
+           count(p.close_rate), on_off(p.close_on_down), count(p.max_fails),
+           count(p.fail_timeout.count()), count(p.backends.size())});
   }
   return render(t, args);
 }
 
 Result<std::string> show_backends(Context& c, const Args& args) {
   Table t({"pool", "backend", "endpoint", "state", "weight", "share", "flows", "selected",
-           "established", "connect_failures", "bytes_to_backend", "bytes_to_client"});
+           "established", "connect_failures", "bytes_to_backend", "bytes_to_client", "backup",
+           "max_connections", "since_seconds", "taking_percent", "closed", "why"});
   for (const BackendRow& r : c.runtime.backends()) {
     t.add({r.pool, r.name, r.endpoint, r.state, count(r.weight), r.share, r.flows, r.selected,
-           r.established, r.connect_failures, r.bytes_to_backend, r.bytes_to_client});
+           r.established, r.connect_failures, r.bytes_to_backend, r.bytes_to_client,
+           on_off(r.backup), r.max_connections, r.since_seconds, count(r.taking), r.closed,
+           r.why});
   }
   return render(t, args);
 }
 
 Result<std::string> show_listeners(Context& c, const Args& args) {
-  Table t({"listener", "endpoint", "pool", "state", "flows", "accepted", "spliced", "refused"});
+  Table t({"listener", "endpoint", "pool", "state", "flows", "accepted", "spliced", "refused",
+           "mode"});
   for (const ListenerRow& r : c.runtime.listeners()) {
-    t.add({r.name, r.endpoint, r.pool, r.state, r.flows, r.accepted, r.spliced, r.refused});
+    t.add({r.name, r.endpoint, r.pool, r.state, r.flows, r.accepted, r.spliced, r.refused, r.mode});
+  }
+  return render(t, args);
+}
+
+Result<std::string> show_rules(Context& c, const Args& args) {
+  Table t({"listener", "rule", "client_id", "user_name", "protocol", "pool"});
+  for (const config::Listener& l : c.runtime.model().listeners) {
+    for (const config::Rule& r : l.rules) {
+      const std::string version = r.version ? std::string(to_string(*r.version)) : "";
+      t.add({l.name, r.name, r.client_id, r.user_name, version, r.pool});
+    }
+    t.add({l.name, "", "", "", "", l.pool});
   }
   return render(t, args);
 }
@@ -182,14 +201,19 @@ Result<std::string> show_counters(Context& c, const Args& args) {
   return render(t, args);
 }
 
+std::string joined(const std::vector<std::string>& words, const std::string& between) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
+  return text;
+}
+
 Result<std::string> show_route(Context& c, const Args& args) {
   const std::string pool = args.has("POOL") ? args.text("POOL") : "";
   const auto answer = c.runtime.route_client_id(pool, args.text("ID"));
   if (!answer) return tl::unexpected(answer.error());
-  Table t({"pool", "backend", "endpoint", "hash", "next"});
-  std::string next;
-  for (const std::string& name : answer->next) next += (next.empty() ? "" : " ") + name;
-  t.add({answer->pool, answer->backend, answer->endpoint, hex(answer->hash), next});
+  Table t({"pool", "backend", "endpoint", "hash", "slot", "next", "passed_over"});
+  t.add({answer->pool, answer->backend, answer->endpoint, hex(answer->hash), answer->slot,
+         joined(answer->next, " "), joined(answer->passed_over, "; ")});
   return render(t, args);
 }
 
@@ -212,6 +236,8 @@ std::vector<Command> show_commands() {
       {"show [json] pools", "pools and their settings", shell, nullptr, show_pools},
       {"show [json] backends", "backends, their shares and counts", shell, nullptr, show_backends},
       {"show [json] listeners", "listeners and their counts", shell, nullptr, show_listeners},
+      {"show [json] rules", "which clients of a listener go to which pool, in order", shell, nullptr,
+       show_rules},
       {"show [json] flows", "flows, the first hundred", shell, nullptr, show_flows},
       {"show [json] flows client-id ID:client-id", "flows of a Client ID", shell, nullptr,
        show_flows_of_client},
@@ -222,7 +248,7 @@ std::vector<Command> show_commands() {
       {"show [json] counters", "drops, ends and events that happened", shell, nullptr,
        show_counters},
       {"show [json] counters all", "all counters, zero ones too", shell, nullptr, show_counters},
-      {"show [json] route client-id ID:client-id", "the backend that a Client ID goes to", shell,
+      {"show [json] route client-id ID:client-id", "the backend that a Client ID goes to, and who is passed over for it", shell,
        nullptr, show_route},
       {"show [json] route pool POOL:pool client-id ID:client-id",
        "the backend of a pool that a Client ID goes to", shell, nullptr, show_route},

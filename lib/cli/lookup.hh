@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lib/base/result.hh"
+#include "lib/cli/command.hh"
 #include "lib/wire/address.hh"
 
 namespace mqlb::cli {
@@ -32,6 +33,27 @@ template <typename Object>
                                         const std::string& name) {
   if (std::erase_if(objects, [&](const Object& o) { return o.name == name; }) > 0) return {};
   return missing(kind, name);
+}
+
+// One setting of the pool that the command names.
+template <typename Change>
+[[nodiscard]] base::Result<void> set_pool(config::Model& model, const Args& args, Change change) {
+  config::Pool* pool = find(model.pools, args.text("POOL"));
+  if (!pool) return missing("pool", args.text("POOL"));
+  change(*pool);
+  return {};
+}
+
+// One setting of the backend that the command names.
+template <typename Change>
+[[nodiscard]] base::Result<void> set_backend(config::Model& model, const Args& args,
+                                             Change change) {
+  config::Pool* pool = find(model.pools, args.text("POOL"));
+  if (!pool) return missing("pool", args.text("POOL"));
+  config::Backend* backend = find(pool->backends, args.text("BACKEND"));
+  if (!backend) return missing("backend of pool '" + pool->name + "'", args.text("BACKEND"));
+  change(*backend);
+  return {};
 }
 
 // The address after this one; the first of all after the last.

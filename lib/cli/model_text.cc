@@ -83,6 +83,21 @@ void put_check(std::string& out, const std::string& set, const config::Check& ch
   put_set(out, set + "check-http-status", check.http_status, standard.http_status);
 }
 
+void put_backend(std::string& out, const config::Pool& pool, const config::Backend& b) {
+  const config::Backend standard;
+  const std::string set = "backend set " + pool.name + " " + b.name + " ";
+  out += "backend add " + pool.name + " " + b.name + " " + to_string(b.endpoint);
+  if (b.weight != standard.weight) out += " weight " + text(b.weight);
+  out += "\n";
+  if (b.state == config::AdminState::drain) {
+    out += set + "state drain" + (b.drain_rate > 0 ? " rate " + text(b.drain_rate) : "") + "\n";
+  } else {
+    put_set(out, set + "state", b.state, standard.state);
+  }
+  put_set(out, set + "backup", b.backup, standard.backup);
+  put_set(out, set + "max-connections", b.max_connections, standard.max_connections);
+}
+
 void put_pool(std::string& out, const config::Pool& pool) {
   const config::Pool standard;
   const std::string set = "pool set " + pool.name + " ";
@@ -97,11 +112,24 @@ void put_pool(std::string& out, const config::Pool& pool) {
   put_set(out, set + "connect-tries", pool.connect_tries, standard.connect_tries);
   put_set(out, set + "connect-timeout", pool.connect_timeout, standard.connect_timeout);
   put_check(out, set, pool.check);
-  for (const config::Backend& b : pool.backends) {
-    out += "backend add " + pool.name + " " + b.name + " " + to_string(b.endpoint);
-    put_set(out, " weight", b.weight, config::Backend{}.weight);
-    if (b.weight == config::Backend{}.weight) out += "\n";
-  }
+  put_set(out, set + "slow-start", pool.slow_start, standard.slow_start);
+  put_set(out, set + "load-factor", pool.load_factor, standard.load_factor);
+  put_set(out, set + "close-rate", pool.close_rate, standard.close_rate);
+  put_set(out, set + "close-on-down", pool.close_on_down, standard.close_on_down);
+  put_set(out, set + "max-fails", pool.max_fails, standard.max_fails);
+  put_set(out, set + "fail-timeout", pool.fail_timeout, standard.fail_timeout);
+  for (const config::Backend& b : pool.backends) put_backend(out, pool, b);
+}
+
+// The first condition makes the rule, the others are added to it.
+void put_rule(std::string& out, const config::Listener& listener, const config::Rule& rule) {
+  std::vector<std::string> conditions;
+  if (!rule.client_id.empty()) conditions.push_back("client-id " + rule.client_id);
+  if (!rule.user_name.empty()) conditions.push_back("user-name " + rule.user_name);
+  if (rule.version) conditions.push_back("protocol " + text(*rule.version));
+  const std::string name = listener.name + " " + rule.name + " ";
+  out += "rule add " + name + conditions[0] + " pool " + rule.pool + "\n";
+  for (size_t i = 1; i < conditions.size(); ++i) out += "rule set " + name + conditions[i] + "\n";
 }
 
 void put_listener(std::string& out, const config::Listener& listener) {
@@ -111,6 +139,9 @@ void put_listener(std::string& out, const config::Listener& listener) {
          listener.pool + "\n";
   put_set(out, set + "max-connect", listener.max_connect_bytes, standard.max_connect_bytes);
   put_set(out, set + "connect-deadline", listener.connect_deadline, standard.connect_deadline);
+  put_set(out, set + "mode", listener.mode, standard.mode);
+  put_set(out, set + "idle-timeout", listener.idle_timeout, standard.idle_timeout);
+  for (const config::Rule& rule : listener.rules) put_rule(out, listener, rule);
 }
 
 void put_settings(std::string& out, const config::Settings& s) {

@@ -53,11 +53,17 @@ struct NeighbourRow {
 };
 
 struct BackendRow {
-  std::string pool, name, endpoint, state;  // state: active, retired
+  std::string pool, name, endpoint, state;  // state: up, down, drain, maintenance, retired
   uint32_t weight = 0;
   double share = 0;  // of the pool's table, 0 to 1
   uint64_t flows = 0, selected = 0, connect_failures = 0, established = 0;
   uint64_t bytes_to_backend = 0, bytes_to_client = 0;
+  bool backup = false;
+  uint64_t max_connections = 0;
+  uint64_t since_seconds = 0;  // in the state
+  uint32_t taking = 100;       // percent of its clients, in slow start
+  uint64_t closed = 0;         // flows closed since it is in the state
+  std::string why{};
 };
 
 // Of a backend that is checked.
@@ -75,6 +81,7 @@ struct HealthRow {
 struct ListenerRow {
   std::string name, endpoint, pool, state;
   uint64_t flows = 0, accepted = 0, spliced = 0, refused = 0;
+  std::string mode{};
 };
 
 struct SnatRow {
@@ -101,6 +108,8 @@ struct RouteAnswer {
   std::string pool, backend, endpoint;
   uint64_t hash = 0;
   std::vector<std::string> next;  // who is tried when it does not answer, in order
+  uint64_t slot = 0;              // of the pool's table
+  std::vector<std::string> passed_over{};  // "NAME: why", in the table's order
 };
 
 class Runtime {

@@ -39,6 +39,16 @@ inline constexpr Range kCheckTimeoutRange{10, 60'000};       // milliseconds
 inline constexpr Range kCheckCountRange{1, 100};             // rise and fall
 inline constexpr Range kCheckHttpPortRange{1, 65535};
 inline constexpr Range kCheckHttpStatusRange{100, 599};
+inline constexpr Range kMaxConnectionsRange{0, 100'000'000};
+inline constexpr Range kCloseRateRange{1, 1'000'000};    // flows per second
+inline constexpr Range kSlowStartRange{0, 86'400};       // seconds
+inline constexpr Range kLoadFactorRange{0, 10'000};      // percent; below 101 only 0
+inline constexpr Range kMaxFailsRange{0, 1'000'000};
+inline constexpr Range kFailTimeoutRange{100, 3'600'000};  // milliseconds
+
+inline constexpr Range kIdleTimeoutRange{0, 259'200};  // seconds
+inline constexpr size_t kMaxRules = 64;                // of one listener
+inline constexpr size_t kMaxPattern = 128;
 
 // Names are words of the command language: letters, digits, '.', '_' and '-'.
 inline constexpr size_t kMaxName = 48;

@@ -38,16 +38,12 @@ std::string_view to_string(KeyPolicy key) {
       return "user-name";
     case KeyPolicy::source_address:
       return "source-address";
-  }
-  return "?";
-}
-
-std::string_view to_string(FallbackKey key) {
-  switch (key) {
-    case FallbackKey::source_address:
-      return "source-address";
-    case FallbackKey::spread:
+    case KeyPolicy::spread:
       return "spread";
+    case KeyPolicy::round_robin:
+      return "round-robin";
+    case KeyPolicy::least_connections:
+      return "least-connections";
   }
   return "?";
 }
@@ -70,6 +66,28 @@ std::string_view to_string(PollMode mode) {
       return "busy";
     case PollMode::adaptive:
       return "adaptive";
+  }
+  return "?";
+}
+
+std::string_view to_string(AdminState state) {
+  switch (state) {
+    case AdminState::up:
+      return "up";
+    case AdminState::drain:
+      return "drain";
+    case AdminState::maintenance:
+      return "maintenance";
+  }
+  return "?";
+}
+
+std::string_view to_string(ListenerMode mode) {
+  switch (mode) {
+    case ListenerMode::mqtt:
+      return "mqtt";
+    case ListenerMode::tcp:
+      return "tcp";
   }
   return "?";
 }

@@ -6,23 +6,35 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "lib/base/result.hh"
 #include "lib/config/check.hh"
+#include "lib/mqtt/connect.hh"
 #include "lib/wire/address.hh"
 
 namespace mqlb::config {
 
 enum class PortRole : uint8_t { client, backend, both };
 enum class CoreRole : uint8_t { worker, proxy, both };
-enum class KeyPolicy : uint8_t { client_id, user_name, source_address };
-// Where a client goes whose key is empty (an empty Client ID, MQTT 3.1.1 section 3.1.3.1).
-enum class FallbackKey : uint8_t { source_address, spread };
+// What picks a client's backend: the hash of something that it says or is, or the backends' turn or
+// load. spread: the hash of its whole address and port, another one for each connection.
+enum class KeyPolicy : uint8_t {
+  client_id,
+  user_name,
+  source_address,
+  spread,
+  round_robin,
+  least_connections,
+};
 enum class ProxyProtocol : uint8_t { none, v1, v2 };
 enum class PollMode : uint8_t { busy, adaptive };
+// What the operator wants of a backend. drain: no new client while there is another backend;
+// maintenance: none at all, and its flows are closed.
+enum class AdminState : uint8_t { up, drain, maintenance };
 
 struct Port {
   std::string name;
@@ -62,6 +74,10 @@ struct Backend {
   std::string name;  // unique within its pool
   wire::Endpoint endpoint;
   uint32_t weight = 1;  // 1 to 1000
+  AdminState state = AdminState::up;
+  uint32_t drain_rate = 0;       // flows closed per second while it drains; 0: they stay
+  bool backup = false;           // used when no other backend is left
+  uint32_t max_connections = 0;  // 0: any number
 
   friend bool operator==(const Backend&, const Backend&) = default;
 };
@@ -69,7 +85,8 @@ struct Backend {
 struct Pool {
   std::string name;
   KeyPolicy key = KeyPolicy::client_id;
-  FallbackKey fallback = FallbackKey::source_address;
+  // For a client whose key is empty (an empty Client ID, MQTT 3.1.1 section 3.1.3.1).
+  KeyPolicy fallback = KeyPolicy::source_address;
   ProxyProtocol proxy_protocol = ProxyProtocol::none;
   bool proxy_crc32c = false;     // v2 only
   bool proxy_unique_id = false;  // v2 only
@@ -79,9 +96,32 @@ struct Pool {
   uint32_t connect_tries = 3;                       // brokers tried for one client, 1 to 16
   std::chrono::milliseconds connect_timeout{1000};  // for one try
   Check check;
+  std::chrono::seconds slow_start{0};               // until a backend that returns has its share
+  uint32_t load_factor = 0;   // percent of its share of the pool's load; above, it passes on; 0: no
+  uint32_t close_rate = 500;  // flows closed per second, of a backend down or in maintenance
+  bool close_on_down = true;  // a backend that is down has its flows closed
+  // So many failures of connections within the time make a backend down for as long; 0: never.
+  uint32_t max_fails = 1;
+  std::chrono::milliseconds fail_timeout{10000};
   std::vector<Backend> backends;
 
   friend bool operator==(const Pool&, const Pool&) = default;
+};
+
+// What listeners read of a client before they pick its backend: its CONNECT; or nothing, so that
+// what is not MQTT to us (TLS above all) passes.
+enum class ListenerMode : uint8_t { mqtt, tcp };
+
+// Sends clients to another pool than the listener's own, by what their CONNECT says. All that is
+// set must be met.
+struct Rule {
+  std::string name;  // unique within its listener
+  std::string pool;
+  std::string client_id;  // patterns (base::matches_glob); empty: any
+  std::string user_name;
+  std::optional<mqtt::Version> version;
+
+  friend bool operator==(const Rule&, const Rule&) = default;
 };
 
 struct Listener {
@@ -90,6 +130,9 @@ struct Listener {
   std::string pool;
   uint32_t max_connect_bytes = 16384;                 // a whole CONNECT packet
   std::chrono::milliseconds connect_deadline{10000};  // from handshake to complete CONNECT
+  ListenerMode mode = ListenerMode::mqtt;
+  std::chrono::seconds idle_timeout{0};  // of flows in mode tcp; 0: the settings' idle_max
+  std::vector<Rule> rules;               // the first that is met decides
 
   friend bool operator==(const Listener&, const Listener&) = default;
 };
@@ -126,9 +169,10 @@ struct Model {
 [[nodiscard]] std::string_view to_string(PortRole role);
 [[nodiscard]] std::string_view to_string(CoreRole role);
 [[nodiscard]] std::string_view to_string(KeyPolicy key);
-[[nodiscard]] std::string_view to_string(FallbackKey key);
 [[nodiscard]] std::string_view to_string(ProxyProtocol version);
 [[nodiscard]] std::string_view to_string(PollMode mode);
+[[nodiscard]] std::string_view to_string(AdminState state);
+[[nodiscard]] std::string_view to_string(ListenerMode mode);
 
 // A word that can name an object: letters, digits, '.', '_' and '-', at most kMaxName.
 [[nodiscard]] bool is_name(std::string_view text);

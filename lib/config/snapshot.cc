@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "lib/base/glob.hh"
 #include "lib/config/routing.hh"
 
 namespace mqlb::config {
@@ -64,6 +65,7 @@ class Slots {
   }
 
   Entry& operator[](size_t i) { return entries_[i]; }
+  [[nodiscard]] const Entry& operator[](size_t i) const { return entries_[i]; }
   [[nodiscard]] size_t size() const { return entries_.size(); }
   [[nodiscard]] std::vector<Entry> take() { return std::move(entries_); }
 
@@ -94,6 +96,8 @@ class Compiler {
   Result<void> place_backends();
   Result<void> place_next_hops();
   Result<void> place_listeners();
+  [[nodiscard]] ListenerEntry make_listener(const Listener& l) const;
+  [[nodiscard]] PoolId pool_id(const std::string& name) const;
   void fill_pools();
   [[nodiscard]] const maglev::Table* previous_table(size_t pool,
                                                     const std::vector<maglev::Member>& members,
@@ -138,7 +142,9 @@ bool Compiler::pool_in_use(size_t id) {
   }
   for (size_t i = 0; i < listeners_.size(); ++i) {
     const auto in_use = [this](size_t l) { return listener_in_use(l); };
-    if (listeners_[i].pool == id && listeners_.held(i, in_use)) return true;
+    const std::vector<PoolId> pools = listeners_[i].pools();
+    const bool uses = std::find(pools.begin(), pools.end(), id) != pools.end();
+    if (uses && listeners_.held(i, in_use)) return true;
   }
   return false;
 }
@@ -223,6 +229,10 @@ Result<void> Compiler::place_backends() {
       entry.pool = static_cast<PoolId>(pool_ids_[p]);
       entry.endpoint = backend.endpoint;
       entry.weight = backend.weight;
+      entry.state = backend.state;
+      entry.drain_rate = backend.drain_rate;
+      entry.backup = backend.backup;
+      entry.max_connections = backend.max_connections;
       entry.retired = false;
     }
   }
@@ -282,20 +292,42 @@ Result<void> Compiler::place_listeners() {
       return fail("no id is free for listener '" + l.name +
                   "': removed listeners still carry flows");
     }
-    ListenerEntry& entry = listeners_[ids[i]];
-    entry = {l.name, l.endpoint, 0, l.max_connect_bytes, l.connect_deadline, 1500, false};
-    for (size_t p = 0; p < model_.pools.size(); ++p) {
-      if (model_.pools[p].name != l.pool) continue;
-      entry.pool = static_cast<PoolId>(pool_ids_[p]);
-      std::optional<uint16_t> mtu;
-      for (const size_t b : backend_ids_[p]) {
-        const uint16_t m = ports_[backends_[b].port].mtu;
-        mtu = std::min(mtu.value_or(m), m);
-      }
-      entry.backend_mtu = mtu.value_or(1500);
-    }
+    listeners_[ids[i]] = make_listener(l);
   }
   return {};
+}
+
+ListenerEntry Compiler::make_listener(const Listener& l) const {
+  ListenerEntry entry;
+  entry.name = l.name;
+  entry.endpoint = l.endpoint;
+  entry.mode = l.mode;
+  entry.max_connect_bytes = l.max_connect_bytes;
+  entry.connect_deadline = l.connect_deadline;
+  entry.idle_timeout =
+      l.idle_timeout.count() > 0 ? l.idle_timeout : base::Duration(model_.settings.idle_max);
+  entry.pool = pool_id(l.pool);
+  for (const Rule& rule : l.rules) {
+    entry.rules.push_back({rule.client_id, rule.user_name, rule.version, pool_id(rule.pool)});
+  }
+  const std::vector<PoolId> pools = entry.pools();
+  std::optional<uint16_t> mtu;
+  for (size_t p = 0; p < model_.pools.size(); ++p) {
+    if (std::find(pools.begin(), pools.end(), pool_ids_[p]) == pools.end()) continue;
+    for (const size_t b : backend_ids_[p]) {
+      const uint16_t m = ports_[backends_[b].port].mtu;
+      mtu = std::min(mtu.value_or(m), m);
+    }
+  }
+  entry.backend_mtu = mtu.value_or(1500);
+  return entry;
+}
+
+// name: of a pool of the model.
+PoolId Compiler::pool_id(const std::string& name) const {
+  const auto pool = std::find_if(model_.pools.begin(), model_.pools.end(),
+                                 [&](const Pool& p) { return p.name == name; });
+  return static_cast<PoolId>(pool_ids_[static_cast<size_t>(pool - model_.pools.begin())]);
 }
 
 // The table that the pool has now, if it was built from the same: most commands leave it alone, and
@@ -316,19 +348,22 @@ const maglev::Table* Compiler::previous_table(size_t pool,
 void Compiler::fill_pools() {
   for (size_t p = 0; p < model_.pools.size(); ++p) {
     const Pool& pool = model_.pools[p];
-    PoolEntry entry{pool.name,
-                    pool.key,
-                    pool.fallback,
-                    pool.proxy_protocol,
-                    pool.proxy_crc32c,
-                    pool.proxy_unique_id,
-                    pool.hash_seed,
-                    pool.connect_tries,
-                    pool.connect_timeout,
-                    {},
-                    {},
-                    {},
-                    false};
+    PoolEntry entry;
+    entry.name = pool.name;
+    entry.key = pool.key;
+    entry.fallback = pool.fallback;
+    entry.proxy_protocol = pool.proxy_protocol;
+    entry.proxy_crc32c = pool.proxy_crc32c;
+    entry.proxy_unique_id = pool.proxy_unique_id;
+    entry.hash_seed = pool.hash_seed;
+    entry.connect_tries = pool.connect_tries;
+    entry.connect_timeout = pool.connect_timeout;
+    entry.slow_start = pool.slow_start;
+    entry.load_factor = pool.load_factor;
+    entry.close_rate = pool.close_rate;
+    entry.close_on_down = pool.close_on_down;
+    entry.max_fails = pool.max_fails;
+    entry.fail_timeout = pool.fail_timeout;
     for (const SnatPool& snat : model_.snat_pools) {
       if (snat.name != pool.snat) continue;
       for (const wire::IpAddress& address : snat.addresses) {
@@ -379,6 +414,25 @@ Result<std::unique_ptr<const Snapshot>> Compiler::run() {
 }
 
 }  // namespace
+
+bool RuleEntry::is_met_by(const mqtt::Connect& connect) const {
+  return (!version || *version == connect.version) &&
+         (client_id.empty() || base::matches_glob(client_id, base::as_text(connect.client_id))) &&
+         (user_name.empty() || base::matches_glob(user_name, base::as_text(connect.user_name)));
+}
+
+PoolId ListenerEntry::pool_for(const mqtt::Connect& connect) const {
+  for (const RuleEntry& rule : rules) {
+    if (rule.is_met_by(connect)) return rule.pool;
+  }
+  return pool;
+}
+
+std::vector<PoolId> ListenerEntry::pools() const {
+  std::vector<PoolId> ids{pool};
+  for (const RuleEntry& rule : rules) ids.push_back(rule.pool);
+  return ids;
+}
 
 Result<std::unique_ptr<const Snapshot>> compile(const Model& model, const Snapshot* previous,
                                                 const IdUse& in_use) {

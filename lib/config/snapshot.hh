@@ -54,6 +54,10 @@ struct BackendEntry {
   PoolId pool = 0;
   wire::Endpoint endpoint;
   uint32_t weight = 1;
+  AdminState state = AdminState::up;
+  uint32_t drain_rate = 0;
+  bool backup = false;
+  uint32_t max_connections = 0;
   NextHopId next_hop = 0;
   PortId port = 0;
   bool retired = false;
@@ -69,13 +73,19 @@ struct SnatEntry {
 struct PoolEntry {
   std::string name;
   KeyPolicy key = KeyPolicy::client_id;
-  FallbackKey fallback = FallbackKey::source_address;
+  KeyPolicy fallback = KeyPolicy::source_address;
   ProxyProtocol proxy_protocol = ProxyProtocol::none;
   bool proxy_crc32c = false;
   bool proxy_unique_id = false;
   uint64_t hash_seed = 0;
   uint32_t connect_tries = 3;
   base::Duration connect_timeout{};
+  base::Duration slow_start{};
+  uint32_t load_factor = 0;
+  uint32_t close_rate = 500;
+  bool close_on_down = true;
+  uint32_t max_fails = 1;
+  base::Duration fail_timeout{};
   std::vector<SnatId> snats;
   std::vector<BackendId> backends;  // index in the Maglev table -> id
   maglev::Table table;              // empty when the pool has no backend
@@ -83,14 +93,30 @@ struct PoolEntry {
   Check check{};
 };
 
+struct RuleEntry {
+  std::string client_id, user_name;  // patterns; empty: any
+  std::optional<mqtt::Version> version;
+  PoolId pool = 0;
+
+  [[nodiscard]] bool is_met_by(const mqtt::Connect& connect) const;
+};
+
 struct ListenerEntry {
   std::string name;
   wire::Endpoint endpoint;
-  PoolId pool = 0;
+  PoolId pool = 0;               // of clients that meet no rule
+  std::vector<RuleEntry> rules;  // the first that is met decides
+  ListenerMode mode = ListenerMode::mqtt;
+  base::Duration idle_timeout{};  // in mode tcp
   uint32_t max_connect_bytes = 16384;
   base::Duration connect_deadline{};
   uint16_t backend_mtu = 1500;  // smallest MTU of the ports its brokers are reached by
   bool retired = false;
+
+  // Where a client goes.
+  [[nodiscard]] PoolId pool_for(const mqtt::Connect& connect) const;
+  // All pools that clients may go to; one may be there twice.
+  [[nodiscard]] std::vector<PoolId> pools() const;
 };
 
 struct Snapshot {

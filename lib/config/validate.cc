@@ -246,10 +246,32 @@ Result<void> check_backends(const Model& model, const OwnAddresses& own, const S
     }
     if (backend.endpoint.port == 0) return fail(me + ": port 0 is no port");
     if (auto r = check_range(backend.weight, kWeightRange, "weight of " + me); !r) return r;
+    if (auto r = check_range(backend.max_connections, kMaxConnectionsRange,
+                             "max-connections of " + me);
+        !r) {
+      return r;
+    }
     if (auto r = check_host(address, me); !r) return r;
     if (auto r = check_not_own(own, address, me); !r) return r;
     if (auto r = check_backend_path(model, me, address); !r) return r;
     if (auto r = check_snat_family(snat, me, address.is_v4()); !r) return r;
+  }
+  return {};
+}
+
+Result<void> check_pool_care(const Pool& pool) {
+  const std::string of_me = " of " + label("pool", pool.name);
+  if (pool.load_factor > 0 && pool.load_factor <= 100) {
+    return fail("load-factor" + of_me + " is " + std::to_string(pool.load_factor) +
+                ": it must be above 100 percent, or 0");
+  }
+  for (const Result<void>& r :
+       {check_range(pool.slow_start, kSlowStartRange, "slow-start" + of_me),
+        check_range(pool.load_factor, kLoadFactorRange, "load-factor" + of_me),
+        check_range(pool.close_rate, kCloseRateRange, "close-rate" + of_me),
+        check_range(pool.max_fails, kMaxFailsRange, "max-fails" + of_me),
+        check_range(pool.fail_timeout, kFailTimeoutRange, "fail-timeout" + of_me)}) {
+    if (!r) return r;
   }
   return {};
 }
@@ -290,6 +312,7 @@ Result<void> check_pools(const Model& model) {
   size_t backends = 0;
   for (const Pool& pool : model.pools) {
     if (auto r = check_pool_settings(pool); !r) return r;
+    if (auto r = check_pool_care(pool); !r) return r;
     const auto snat = std::find_if(model.snat_pools.begin(), model.snat_pools.end(),
                                    [&](const SnatPool& s) { return s.name == pool.snat; });
     if (snat == model.snat_pools.end()) {
@@ -306,6 +329,41 @@ Result<void> check_pools(const Model& model) {
   return {};
 }
 
+Result<void> check_uses_pool(const Model& model, const std::string& user, const std::string& name) {
+  if (std::any_of(model.pools.begin(), model.pools.end(),
+                  [&](const Pool& p) { return p.name == name; })) {
+    return {};
+  }
+  return fail(user + " uses pool '" + name + "', which does not exist");
+}
+
+Result<void> check_pattern(const std::string& pattern, const std::string& what) {
+  const bool words = std::all_of(pattern.begin(), pattern.end(), [](char c) {
+    return static_cast<unsigned char>(c) > ' ' && c != 0x7f && c != '#';
+  });
+  if (words && pattern.size() <= kMaxPattern) return {};
+  return fail(what + ": a pattern has at most " + std::to_string(kMaxPattern) +
+              " characters, none of them a blank or '#' (write '?' for these)");
+}
+
+Result<void> check_rules(const Model& model, const Listener& l) {
+  const std::string me = label("listener", l.name);
+  if (auto r = check_names("rule", l.rules, kMaxRules); !r) return r;
+  if (!l.rules.empty() && l.mode == ListenerMode::tcp) {
+    return fail(me + " has rules, but reads no CONNECT in mode tcp");
+  }
+  for (const Rule& rule : l.rules) {
+    const std::string its_rule = label("rule", rule.name) + " of " + me;
+    if (auto r = check_uses_pool(model, its_rule, rule.pool); !r) return r;
+    if (auto r = check_pattern(rule.client_id, "client-id of " + its_rule); !r) return r;
+    if (auto r = check_pattern(rule.user_name, "user-name of " + its_rule); !r) return r;
+    if (rule.client_id.empty() && rule.user_name.empty() && !rule.version) {
+      return fail(its_rule + " is met by every client");
+    }
+  }
+  return {};
+}
+
 Result<void> check_listeners(const Model& model) {
   if (auto r = check_names("listener", model.listeners, kMaxListeners); !r) return r;
   std::map<wire::Endpoint, std::string_view> endpoints;
@@ -317,9 +375,10 @@ Result<void> check_listeners(const Model& model) {
     if (!is_new) {
       return fail(me + " has the same endpoint as listener '" + std::string(other->second) + "'");
     }
-    if (std::none_of(model.pools.begin(), model.pools.end(),
-                     [&](const Pool& p) { return p.name == l.pool; })) {
-      return fail(me + " uses pool '" + l.pool + "', which does not exist");
+    if (auto r = check_uses_pool(model, me, l.pool); !r) return r;
+    if (auto r = check_rules(model, l); !r) return r;
+    if (auto r = check_range(l.idle_timeout, kIdleTimeoutRange, "idle-timeout of " + me); !r) {
+      return r;
     }
     if (auto r = check_range(l.max_connect_bytes, kMaxConnectRange, "max-connect of " + me); !r) {
       return r;

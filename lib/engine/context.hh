@@ -9,6 +9,7 @@
 #include "lib/base/cache_line.hh"
 #include "lib/base/counters.hh"
 #include "lib/engine/addresses.hh"
+#include "lib/engine/backend_status.hh"
 #include "lib/engine/frame.hh"
 #include "lib/engine/message.hh"
 #include "lib/engine/rate_limit.hh"
@@ -74,6 +75,8 @@ struct Shared {
   std::array<wire::MacAddress, config::kMaxPorts> port_macs{};
   NeighbourTable neighbours;
   LearntTable learnt;
+  BackendStatusTable status;
+  BackendLoads loads;
   tcp::Secret secret{};
   uint64_t boot_id = 0;            // random; begins each PROXY protocol UNIQUE_ID
   uint32_t random = 0;             // seeds for tables
@@ -90,6 +93,7 @@ struct Shared {
 struct BackendCounters {
   base::Counter flows;  // now
   base::Counter selected, established, failures;
+  base::Counter faults;  // those of the failures that say that the backend is in trouble
   base::Counter bytes_to_backend, bytes_to_client;
 };
 struct ListenerCounters {

@@ -43,7 +43,8 @@ struct OpenRequest {
   config::PortId client_side = 0;
   wire::Endpoint listener;
   config::PoolId pool = 0;
-  uint64_t hash = 0;       // of the key
+  config::KeyPolicy policy = config::KeyPolicy::client_id;
+  uint64_t hash = 0;       // of what the policy says
   base::Seq32 first_byte;  // sequence number of the client's first byte
   base::Seq32 client_iss;  // our ISN toward the client
   tcp::Negotiated negotiated;

@@ -18,6 +18,7 @@
 #include "lib/engine/arrival.hh"
 #include "lib/engine/context.hh"
 #include "lib/flow/proxy_table.hh"
+#include "lib/engine/selection.hh"
 #include "lib/flow/snat_ports.hh"
 #include "lib/proxy_protocol/proxy_protocol.hh"
 #include "lib/wire/build.hh"
@@ -31,12 +32,10 @@ namespace mqlb::engine {
 //      |SYN| PROXY header ... | the client's first bytes ... | spliced ...
 //                             ^ first_byte + seq_delta
 struct Opening : base::TimerNode {
-  static constexpr size_t kMaxTries = 16;
-
   FlowIndex flow = flow::kNoFlow;
   OpenRequest request;
   std::unique_ptr<tcp::Reassembly> held;
-  std::array<maglev::MemberIndex, kMaxTries> candidates;
+  std::array<config::BackendId, Selector::kMost> candidates;
   uint8_t candidate_count = 0;
   uint8_t next_candidate = 0;
   uint8_t repeats = 0;                             // of the SYN in this try, then of the data
@@ -108,7 +107,10 @@ class alignas(base::kCacheLine) Proxy {
 
   // proxy_open.cc
   void encode_header(Opening& o);
+  void choose_candidates(Opening& o);
   void try_next(Opening& o);
+  [[nodiscard]] std::optional<base::End> try_join(Opening& o, config::BackendId backend);
+  void leave(config::BackendId backend);
   bool take_port(Opening& o, config::BackendId backend);
   bool take_port(Opening& o, config::BackendId backend, size_t first,
                  flow::SnatPorts::Choice choice);
@@ -173,6 +175,7 @@ class alignas(base::kCacheLine) Proxy {
     std::unique_ptr<flow::SnatPorts> ports;
   };
   std::vector<PortTable> ports_;  // [broker][snat]
+  std::vector<Turns> turns_;      // by pool
   uint64_t opened_ = 0;           // for UNIQUE_ID
   size_t next_snat_ = 0;
   TokenBucket check_bucket_;

@@ -57,18 +57,37 @@ void Proxy::receive(const OpenRequest& request) {
   f.worker_flow = request.from.flow;
   f.worker_generation = request.from.generation;
   f.opening = slot;
-  const config::PoolEntry& pool = context_.snapshot->pools[request.pool];
   encode_header(o);
-  if (!pool.table.empty()) {
-    const size_t tries = std::min<size_t>(pool.connect_tries, Opening::kMaxTries);
-    o.candidate_count = static_cast<uint8_t>(
-        pool.table.candidates(request.hash, std::span(o.candidates).first(tries)));
-    // Members of the table, which may change before the last try, as ids, which do not.
-    for (size_t i = 0; i < o.candidate_count; ++i) {
-      o.candidates[i] = pool.backends[o.candidates[i]];
-    }
-  }
+  choose_candidates(o);
   try_next(o);
+}
+
+void Proxy::choose_candidates(Opening& o) {
+  const config::PoolEntry& pool = context_.snapshot->pools[o.request.pool];
+  const Selector selector(*context_.snapshot, context_.shared.status, context_.shared.loads);
+  if (turns_.size() <= o.request.pool) turns_.resize(o.request.pool + size_t{1});
+  const auto out = std::span(o.candidates).first(std::min<size_t>(pool.connect_tries, Selector::kMost));
+  o.candidate_count = static_cast<uint8_t>(selector.select(
+      pool, o.request.policy, o.request.hash, turns_[o.request.pool], out));
+  if (o.candidate_count == 0) o.failure = End::no_backend;
+}
+
+// A place among the backend's flows and a port toward it, or why there is none.
+std::optional<End> Proxy::try_join(Opening& o, config::BackendId backend) {
+  const uint32_t most = context_.snapshot->backends[backend].max_connections;
+  if (!context_.shared.loads.try_add(backend, most)) return End::no_backend;
+  if (!take_port(o, backend)) {
+    context_.shared.loads.subtract(backend);
+    return End::snat_exhausted;
+  }
+  context_.objects->backends[backend].selected.add();
+  context_.objects->backends[backend].flows.add();
+  return {};
+}
+
+void Proxy::leave(config::BackendId backend) {
+  context_.shared.loads.subtract(backend);
+  context_.objects->backends[backend].flows.subtract();
 }
 
 void Proxy::encode_header(Opening& o) {
@@ -102,16 +121,16 @@ void Proxy::encode_header(Opening& o) {
 
 // Begins with the next broker that has a free SNAT port; gives up when there is none.
 void Proxy::try_next(Opening& o) {
+  const Selector selector(*context_.snapshot, context_.shared.status, context_.shared.loads);
   while (o.next_candidate < o.candidate_count) {
     const config::BackendId backend = o.candidates[o.next_candidate++];
     const config::BackendEntry& entry = context_.snapshot->backends[backend];
-    if (entry.retired || entry.pool != o.request.pool) continue;  // removed since we were asked
-    if (!take_port(o, backend)) {
-      o.failure = End::snat_exhausted;
+    // Removed, or down, since we were asked?
+    if (entry.retired || entry.pool != o.request.pool || !selector.may_try(backend)) continue;
+    if (const auto failure = try_join(o, backend)) {
+      o.failure = *failure;
       continue;
     }
-    context_.objects->backends[backend].selected.add();
-    context_.objects->backends[backend].flows.add();
     o.repeats = 0;
     o.stale = 0;
     o.try_ends = context_.now + context_.snapshot->pools[o.request.pool].connect_timeout;
@@ -226,7 +245,9 @@ void Proxy::failed_try(Opening& o, Event event) {
   ProxyFlow& f = flows_[o.flow];
   context_.counters[event].add();
   context_.objects->backends[f.backend].failures.add();
-  context_.objects->backends[f.backend].flows.subtract();
+  // That it lacks an option is a fact, and no trouble.
+  if (event != Event::broker_bad_options) context_.objects->backends[f.backend].faults.add();
+  leave(f.backend);
   o.failure = event == Event::broker_bad_options ? End::options_mismatch : End::backends_failed;
   give_back_port(f, o.iss + 1U);
   timers_.stop(o);
@@ -332,7 +353,7 @@ void Proxy::established(wire::Packet& packet, Opening& o, const wire::TcpOptions
   if (!announce(o, to_broker, floor)) {
     // The worker cannot be told, and will find out by its own timer.
     reset_broker(o, o.snd_nxt);
-    context_.objects->backends[f.backend].flows.subtract();
+    leave(f.backend);
     give_back_port(f, o.snd_nxt);
     fail(o);
     return;

@@ -249,7 +249,7 @@ void Proxy::receive(const Release& message) {
   }
   if (message.reset_broker && known) reset_at(f, last_seq);
   if (message.reset_client && message.known) reset_client(f, message);
-  context_.objects->backends[f.backend].flows.subtract();
+  leave(f.backend);
   give_back_port(f, last_seq);
   flows_.give_back(message.proxy_flow);
 }

@@ -36,6 +36,7 @@ struct Accepting : base::TimerNode {
   uint32_t acked = 0;     // bytes that we acknowledged
   uint32_t parse_at = 0;  // contiguous bytes that make another look at the CONNECT worth while
   uint32_t handed = 0;    // bytes that are with the proxy or in frames[0]; 0: CONNECT not complete
+  bool reads_connect = true;  // the listener's mode is mqtt
   base::Instant deadline{};
   base::Instant ack_due{};  // zero: none
   std::unique_ptr<tcp::Reassembly> held;
@@ -78,6 +79,10 @@ class alignas(base::kCacheLine) Worker {
   void receive(const ClientFinAcked& message);
   void receive(const BrokerReset& message);
 
+  // Closes flows of a backend, at most so many, among the records from `next` on, at most `slice`
+  // of them; moves `next` and returns how many it closed.
+  uint32_t close_flows(config::BackendId backend, uint32_t most, FlowIndex& next, uint32_t slice);
+
   // Timers, and a slice of the sweep for idle flows.
   void advance();
   // A new snapshot is in force, or backends may have learnt something.
@@ -102,6 +107,8 @@ class alignas(base::kCacheLine) Worker {
   }
 
   Worker(CoreContext& context, flow::WorkerTable flows, uint32_t max_connecting);
+
+  void restrict_offer(Offer& offer, const config::PoolEntry& pool) const;
 
   // worker_accept.cc
   void no_flow(wire::Packet& packet, const Frame& frame, uint16_t vip);
@@ -131,8 +138,14 @@ class alignas(base::kCacheLine) Worker {
 
   // worker_open.cc
   void open(Accepting& a, const mqtt::Connect& connect);
-  [[nodiscard]] uint64_t key_hash(const Accepting& a, const config::PoolEntry& pool,
-                                  const mqtt::Connect& connect) const;
+  void open_unread(Accepting& a);
+  void ask_proxy(Accepting& a, config::PoolId pool, const mqtt::Connect& connect);
+  struct Key {
+    config::KeyPolicy policy;
+    uint64_t hash;
+  };
+  [[nodiscard]] static Key choose_key(const Accepting& a, const config::PoolEntry& pool,
+                                      const mqtt::Connect& connect);
   void while_opening(wire::Packet& packet, const Frame& frame, Accepting& a);
   void refuse(Accepting& a, base::End reason);
   void send_connack(Accepting& a);

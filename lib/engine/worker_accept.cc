@@ -170,7 +170,18 @@ bool Worker::try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip) 
   ListenerCounters& counters = context_.objects->listeners[*listener];
   counters.accepted.add();
   counters.flows.add();
-  await_connect(packet, frame, a);
+  if (context_.snapshot->listeners[*listener].mode == config::ListenerMode::mqtt) {
+    await_connect(packet, frame, a);
+    return true;
+  }
+  note_segment(a, packet);
+  open_unread(a);
+  // What came with the handshake's end waits, as all that comes before the broker answers.
+  if (flows_[index].state == flow::WorkerState::opening) {
+    while_opening(packet, frame, a);
+  } else {
+    context_.output.drop(frame, Drop::refused_flow);
+  }
   return true;
 }
 

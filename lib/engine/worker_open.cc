@@ -13,6 +13,11 @@ using base::Event;
 
 namespace {
 
+uint16_t idle_units(int64_t seconds) {
+  const int64_t units = (seconds + flow::kIdleUnit - 1) / flow::kIdleUnit;
+  return static_cast<uint16_t>(std::clamp<int64_t>(units, 1, 0xffff));
+}
+
 // 1.5 x keep alive (MQTT-3.1.2-24) and a margin for the network. A broker may override the keep
 // alive (MQTT 5.0 section 3.2.2.3.14), so never less than the floor.
 uint16_t idle_timeout(const config::Settings& settings, uint16_t keep_alive) {
@@ -21,41 +26,62 @@ uint16_t idle_timeout(const config::Settings& settings, uint16_t keep_alive) {
       keep_alive == 0
           ? settings.idle_max.count()
           : std::max<int64_t>(settings.idle_floor.count(), int64_t{keep_alive} * 3 / 2 + kMargin);
-  const int64_t units = (seconds + flow::kIdleUnit - 1) / flow::kIdleUnit;
-  return static_cast<uint16_t>(std::clamp<int64_t>(units, 1, 0xffff));
+  return idle_units(seconds);
 }
 
 }  // namespace
 
-uint64_t Worker::key_hash(const Accepting& a, const config::PoolEntry& pool,
-                          const mqtt::Connect& connect) const {
-  base::Bytes key;
-  if (pool.key == config::KeyPolicy::client_id) key = connect.client_id;
-  if (pool.key == config::KeyPolicy::user_name) key = connect.user_name;
-  if (!key.empty()) return maglev::hash_key(key, pool.hash_seed);
+// By the first policy that says anything of the client.
+Worker::Key Worker::choose_key(const Accepting& a, const config::PoolEntry& pool,
+                               const mqtt::Connect& connect) {
+  using config::KeyPolicy;
+  const auto hash = [&](base::Bytes key) { return maglev::hash_key(key, pool.hash_seed); };
   const std::array<uint8_t, 16> address = a.client.address.octets();
-  const bool by_address = pool.key == config::KeyPolicy::source_address ||
-                          pool.fallback == config::FallbackKey::source_address;
-  if (by_address) return maglev::hash_key(address, pool.hash_seed);
-  uint8_t bytes[16 + 2 + 4];
-  base::ByteWriter w(bytes);
-  w.bytes(address);
-  w.be16(a.client.port);
-  w.be32(a.first_byte.raw());
-  return maglev::hash_key(bytes, pool.hash_seed);
+  for (const KeyPolicy policy : {pool.key, pool.fallback}) {
+    if (policy == KeyPolicy::client_id) {
+      if (!connect.client_id.empty()) return {policy, hash(connect.client_id)};
+    } else if (policy == KeyPolicy::user_name) {
+      if (!connect.user_name.empty()) return {policy, hash(connect.user_name)};
+    } else if (policy == KeyPolicy::source_address) {
+      return {policy, hash(address)};
+    } else {
+      uint8_t bytes[16 + 2 + 4];
+      base::ByteWriter w(bytes);
+      w.bytes(address);
+      w.be16(a.client.port);
+      w.be32(a.first_byte.raw());
+      return {policy, hash(bytes)};
+    }
+  }
+  return {KeyPolicy::source_address, hash(address)};
 }
 
 // The CONNECT is complete: asks a proxy for a broker.
 void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   const config::Snapshot& snapshot = *context_.snapshot;
-  flow::WorkerFlow& f = flows_[a.flow];
   flow::WorkerFlowRest& rest = flows_.rest(a.flow);
-  const config::PoolId pool_id = snapshot.listeners[rest.listener].pool;
-  const config::PoolEntry& pool = snapshot.pools[pool_id];
+  const config::PoolId pool = snapshot.listeners[rest.listener].pool_for(connect);
   a.version = connect.version;
   rest.idle_timeout = idle_timeout(snapshot.settings, connect.keep_alive);
-  rest.client_id_hash = maglev::hash_key(connect.client_id, pool.hash_seed);
+  rest.client_id_hash = maglev::hash_key(connect.client_id, snapshot.pools[pool].hash_seed);
+  ask_proxy(a, pool, connect);
+}
 
+// In mode tcp nothing is read: a client says nothing of itself but its address.
+void Worker::open_unread(Accepting& a) {
+  flow::WorkerFlowRest& rest = flows_.rest(a.flow);
+  const config::ListenerEntry& listener = context_.snapshot->listeners[rest.listener];
+  rest.idle_timeout =
+      idle_units(std::chrono::duration_cast<std::chrono::seconds>(listener.idle_timeout).count());
+  rest.client_id_hash = 0;
+  a.reads_connect = false;
+  ask_proxy(a, listener.pool, mqtt::Connect{});
+}
+
+void Worker::ask_proxy(Accepting& a, config::PoolId pool_id, const mqtt::Connect& connect) {
+  const config::PoolEntry& pool = context_.snapshot->pools[pool_id];
+  flow::WorkerFlow& f = flows_[a.flow];
+  const uint16_t generation = flows_.rest(a.flow).generation;
   const std::vector<CoreIndex>& proxies = context_.shared.proxies;
   if (pool.table.empty() || proxies.empty()) {
     refuse(a, End::no_backend);
@@ -65,13 +91,15 @@ void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   f.proxy = own ? context_.index : proxies[next_proxy_++ % proxies.size()];
 
   OpenRequest request;
-  request.from = {a.flow, context_.index, rest.generation};
+  request.from = {a.flow, context_.index, generation};
   request.client = a.client;
   request.client_mac = a.client_mac;
   request.client_side = a.port;
   request.listener = context_.addresses.vip_endpoint(f.key.vip);
   request.pool = pool_id;
-  request.hash = key_hash(a, pool, connect);
+  const Key key = choose_key(a, pool, connect);
+  request.policy = key.policy;
+  request.hash = key.hash;
   request.first_byte = a.first_byte;
   request.client_iss = a.iss;
   request.negotiated = a.negotiated;
@@ -184,8 +212,13 @@ void Worker::receive(const Opened& message) {
   }
 }
 
-// No broker: CONNACK in the client's version, with our FIN.
+// No broker: CONNACK in the client's version, with our FIN; RST to a client that said nothing.
 void Worker::refuse(Accepting& a, End reason) {
+  if (!a.reads_connect) {
+    context_.objects->listeners[flows_.rest(a.flow).listener].refused.add();
+    reset_client(a, reason);
+    return;
+  }
   flow::WorkerFlow& f = flows_[a.flow];
   f.state = flow::WorkerState::refusing;
   a.reason = reason;

@@ -291,6 +291,18 @@ void Worker::check_idle(FlowIndex index) {
   }
 }
 
+uint32_t Worker::close_flows(config::BackendId backend, uint32_t most, FlowIndex& next,
+                             uint32_t slice) {
+  uint32_t closed = 0;
+  const FlowIndex end_at = std::min(next + slice, flows_.index_limit());
+  for (; next < end_at && closed < most; ++next) {
+    const WorkerFlow& f = flows_[next];
+    const bool open = f.state == WorkerState::spliced || f.state == WorkerState::closing;
+    if (open && f.backend == backend && end(next, End::backend_closed, Reset::both)) ++closed;
+  }
+  return closed;
+}
+
 // Gives everything of a flow back. False if the proxy could not be told: the flow then stays, and
 // the sweep comes by again.
 bool Worker::end(FlowIndex index, End reason, Reset reset) {
@@ -314,6 +326,16 @@ bool Worker::end(FlowIndex index, End reason, Reset reset) {
   return true;
 }
 
+void Worker::restrict_offer(Offer& offer, const config::PoolEntry& pool) const {
+  for (const config::BackendId backend : pool.backends) {
+    const LearntOptions learnt = context_.shared.learnt.lookup(backend);
+    if (!learnt.known) continue;
+    offer.mss = std::min(offer.mss, learnt.mss);
+    offer.sack = offer.sack && learnt.sack;
+    offer.timestamps = offer.timestamps && learnt.timestamps;
+  }
+}
+
 void Worker::refresh_offers() {
   const config::Snapshot& snapshot = *context_.snapshot;
   for (size_t id = 0; id < snapshot.listeners.size(); ++id) {
@@ -323,13 +345,7 @@ void Worker::refresh_offers() {
       if (port.role != config::PortRole::backend) mtu = std::min(mtu, port.mtu);
     }
     Offer offer{static_cast<uint16_t>(mtu - wire::kIpv4Header - wire::kTcpHeader), true, true};
-    for (const config::BackendId backend : snapshot.pools[listener.pool].backends) {
-      const LearntOptions learnt = context_.shared.learnt.lookup(backend);
-      if (!learnt.known) continue;
-      offer.mss = std::min(offer.mss, learnt.mss);
-      offer.sack = offer.sack && learnt.sack;
-      offer.timestamps = offer.timestamps && learnt.timestamps;
-    }
+    for (const config::PoolId pool : listener.pools()) restrict_offer(offer, snapshot.pools[pool]);
     offers_[id] = offer;
   }
 }

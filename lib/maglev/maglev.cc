@@ -72,6 +72,7 @@ Table Table::build(std::span<const Member> members, uint32_t size) {
   std::vector<Walk> walks = make_walks(members, size);
   if (walks.empty()) return table;
   table.member_count_ = walks.size();
+  table.index_limit_ = members.size();
   table.slots_.assign(size, kFree);
   std::priority_queue<Walk, std::vector<Walk>, LaterTurn> turns(LaterTurn{}, std::move(walks));
   for (uint32_t filled = 0; filled < size; ++filled) {
@@ -85,19 +86,6 @@ Table Table::build(std::span<const Member> members, uint32_t size) {
     turns.push(walk);
   }
   return table;
-}
-
-size_t Table::candidates(uint64_t hash, std::span<MemberIndex> out) const {
-  const size_t wanted = std::min(out.size(), member_count_);
-  size_t found = 0;
-  if (wanted == 0) return 0;
-  // Every member has a slot, so one turn round the table meets them all.
-  for (size_t slot = hash % slots_.size(); found < wanted;
-       slot = slot + 1 == slots_.size() ? 0 : slot + 1) {
-    const auto end = out.begin() + static_cast<std::ptrdiff_t>(found);
-    if (std::find(out.begin(), end, slots_[slot]) == end) out[found++] = slots_[slot];
-  }
-  return found;
 }
 
 uint64_t hash_key(base::Bytes key, uint64_t seed) {

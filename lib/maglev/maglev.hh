@@ -4,6 +4,8 @@
 // any order of the input. Built on the control thread, then read-only.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -37,15 +39,37 @@ class Table {
   // The member for a key's hash. The table must not be empty.
   [[nodiscard]] MemberIndex lookup(uint64_t hash) const { return slots_[hash % slots_.size()]; }
 
-  // The first members met walking the table from the hash's slot, each once, in order: the first
-  // is lookup(hash), the others are who to try when it cannot be reached. Fills at most out.size()
-  // entries and returns how many. Takes a few steps per member, and up to one turn round the table
-  // to reach those of very small weight.
-  size_t candidates(uint64_t hash, std::span<MemberIndex> out) const;
+  // Meets the members in the order in which the hash's own permutation of the slots does, each
+  // once: the first is lookup(hash), the others are who to ask when it is passed over. So the keys
+  // of one that is passed over spread over all others as weights say; over those of the next slots
+  // they would not, as members' own permutations are not independent of each other.
+  // visit(MemberIndex) says whether to go on. Takes a few steps per member, and up to all slots to
+  // reach those of very small weight.
+  template <typename Visit>
+  void walk(uint64_t hash, Visit&& visit) const {
+    if (slots_.empty()) return;
+    std::array<uint64_t, (kMaxMembers + 63) / 64> met;  // as much of it as there are members
+    std::fill_n(met.begin(), index_limit_ / 64 + 1, 0);
+    size_t left = member_count_;
+    // The size is a prime, so steps of any length come by every slot, and every member has one.
+    const size_t skip = (hash >> 32) % (slots_.size() - 1) + 1;
+    for (size_t slot = hash % slots_.size(); left > 0; slot = (slot + skip) % slots_.size()) {
+      const MemberIndex member = slots_[slot];
+      uint64_t& word = met[member / 64];
+      const uint64_t bit = uint64_t{1} << member % 64;
+      if ((word & bit) != 0) continue;
+      word |= bit;
+      --left;
+      if (!visit(member)) return;
+    }
+  }
 
  private:
+  static constexpr size_t kMaxMembers = 65535;
+
   std::vector<MemberIndex> slots_;
   size_t member_count_ = 0;  // that have a slot
+  size_t index_limit_ = 0;   // above their indices
 };
 
 // The hash of a key (a Client ID) as every balancer with the same seed computes it: XXH3, 64 bits.

@@ -12,8 +12,10 @@ PATIENCE = 300
 
 @pytest.fixture(scope="module")
 def lb(balancer, sink_hosts):
+    # Without max-fails each connection finds out for itself.
     with balancer(daemon.pool("mqtt", sink_hosts,
-                              f"pool set mqtt connect-timeout {PATIENCE}")) as started:
+                              f"pool set mqtt connect-timeout {PATIENCE}",
+                              "pool set mqtt max-fails 0")) as started:
         yield started
 
 

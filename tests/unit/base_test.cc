@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lib/base/bytes.hh"
+#include "lib/base/glob.hh"
 #include "lib/base/seq32.hh"
 #include "tests/support/cmocka.hh"
 
@@ -184,10 +185,35 @@ void test_seq_has_no_order(void**) {
   assert_int_equal(Seq32(0xdeadbeef).raw(), 0xdeadbeef);
 }
 
+void test_globs(void**) {
+  const struct {
+    std::string_view pattern, text;
+    bool matches;
+  } rows[] = {
+      {"", "", true},           {"", "a", false},          {"*", "", true},
+      {"*", "anything", true},  {"a", "a", true},          {"a", "b", false},
+      {"a", "ab", false},       {"ab", "a", false},        {"?", "", false},
+      {"?", "x", true},         {"??", "x", false},        {"car-*", "car-", true},
+      {"car-*", "car-17", true}, {"car-*", "bus-car-17", false}, {"*-17", "car-17", true},
+      {"*-17", "car-171", false}, {"*a*b*", "xxaxxbxx", true}, {"*a*b*", "xxbxxaxx", false},
+      {"a*a", "a", false},      {"a*a", "aa", true},       {"*ab", "aab", true},
+      {"*aab", "aaaaaaab", true}, {"**", "x", true},       {"a?c*", "abcd", true},
+      {"a\\*", "a\\b", true},
+  };
+  for (const auto& row : rows) {
+    assert_int_equal(matches_glob(row.pattern, row.text), row.matches);
+  }
+  const std::string text = std::string("x\0y", 3);
+  assert_true(matches_glob("x?y", text));
+  // The worst case ends soon.
+  assert_false(matches_glob("*a*a*a*a*a*b", std::string(65535, 'a')));
+}
+
 }  // namespace
 
 int main() {
   const CMUnitTest tests[] = {
+      cmocka_unit_test(test_globs),
       cmocka_unit_test(test_loads_and_stores),       cmocka_unit_test(test_text_and_bytes),
       cmocka_unit_test(test_reader_reads_in_order),  cmocka_unit_test(test_reader_fails_closed),
       cmocka_unit_test(test_writer_writes_in_order), cmocka_unit_test(test_writer_fails_closed),

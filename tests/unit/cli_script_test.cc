@@ -106,7 +106,7 @@ Model all_settings_changed() {
   config::Pool pool;
   pool.name = "all";
   pool.key = config::KeyPolicy::source_address;
-  pool.fallback = config::FallbackKey::spread;
+  pool.fallback = config::KeyPolicy::spread;
   pool.proxy_protocol = config::ProxyProtocol::v2;
   pool.proxy_crc32c = true;
   pool.proxy_unique_id = true;
@@ -128,14 +128,27 @@ Model all_settings_changed() {
                 8081,
                 "/healthy?all=1",
                 204};
-  pool.backends = {{"a", endpoint("[2001:db8::11]:1883"), 7}, {"b", endpoint("198.18.1.77:1"), 1}};
+  pool.slow_start = seconds(60);
+  pool.load_factor = 125;
+  pool.close_rate = 50;
+  pool.close_on_down = false;
+  pool.max_fails = 7;
+  pool.fail_timeout = milliseconds(8000);
+  pool.backends = {{"a", endpoint("[2001:db8::11]:1883"), 7, config::AdminState::drain, 500},
+                   {"b", endpoint("198.18.1.77:1"), 1, config::AdminState::maintenance, 0, true, 9},
+                   {"c", endpoint("198.18.1.78:1"), 1, config::AdminState::drain}};
   m.pools.push_back(pool);
   m.pools.push_back(m.pools[0]);
   m.pools[2].name = "third";
-  m.pools[2].key = config::KeyPolicy::user_name;
+  m.pools[2].key = config::KeyPolicy::least_connections;
+  m.pools[2].fallback = config::KeyPolicy::round_robin;
   m.pools[2].proxy_protocol = config::ProxyProtocol::v1;
   m.pools[2].check.kind = config::CheckKind::http;
-  m.listeners.push_back({"six", endpoint("[2001:db8:1::10]:8883"), "all", 4096, milliseconds(500)});
+  m.listeners.push_back({"six", endpoint("[2001:db8:1::10]:8883"), "all", 4096, milliseconds(500),
+                         config::ListenerMode::tcp, seconds(90), {}});
+  m.listeners[0].rules = {{"first", "third", "car-*", "b?b", mqlb::mqtt::Version::v5_0},
+                          {"second", "all", "", "bob", {}},
+                          {"last", "third", "", "", mqlb::mqtt::Version::v3_1}};
   m.settings = {config::PollMode::busy,
                 std::chrono::microseconds(10),
                 seconds(11),

@@ -169,6 +169,15 @@ void pools(void**) {
        [](Model& m) { m.pools[0].table_size = 2; }},
       {"table-size of pool 'emqx' is 3: it must be above the number of backends",
        [](Model& m) { m.pools[0].table_size = 3; }},
+      {"load-factor of pool 'emqx' is 100: it must be above 100 percent, or 0",
+       [](Model& m) { m.pools[0].load_factor = 100; }},
+      {"close-rate of pool 'emqx' is 0", [](Model& m) { m.pools[0].close_rate = 0; }},
+      {"fail-timeout of pool 'emqx' is 99",
+       [](Model& m) { m.pools[0].fail_timeout = std::chrono::milliseconds(99); }},
+      {"slow-start of pool 'emqx' is 86401",
+       [](Model& m) { m.pools[0].slow_start = std::chrono::seconds(86'401); }},
+      {"max-connections of backend 'broker1' of pool 'emqx' is 100000001",
+       [](Model& m) { m.pools[0].backends[0].max_connections = 100'000'001; }},
       {"connect-tries of pool 'emqx' is 17: it must be from 1 to 16",
        [](Model& m) { m.pools[0].connect_tries = 17; }},
       {"connect-timeout of pool 'emqx' is 9",
@@ -254,6 +263,27 @@ void listeners_and_settings(void**) {
        }},
       {"listener 'mqtt' uses pool 'none', which does not exist",
        [](Model& m) { m.listeners[0].pool = "none"; }},
+      {"listener 'mqtt' has rules, but reads no CONNECT in mode tcp",
+       [](Model& m) {
+         m.listeners[0].mode = config::ListenerMode::tcp;
+         m.listeners[0].rules = {{"r", "emqx", "*", "", {}}};
+       }},
+      {"rule 'r' of listener 'mqtt' is met by every client",
+       [](Model& m) { m.listeners[0].rules = {{"r", "emqx", "", "", {}}}; }},
+      {"rule 'r' of listener 'mqtt' uses pool 'none', which does not exist",
+       [](Model& m) { m.listeners[0].rules = {{"r", "none", "*", "", {}}}; }},
+      {"rule 'r' is there twice",
+       [](Model& m) {
+         m.listeners[0].rules = {{"r", "emqx", "a", "", {}}, {"r", "emqx", "b", "", {}}};
+       }},
+      {"user-name of rule 'r' of listener 'mqtt': a pattern has at most 128 characters",
+       [](Model& m) { m.listeners[0].rules = {{"r", "emqx", "", "a b", {}}}; }},
+      {"client-id of rule 'r' of listener 'mqtt': a pattern has at most 128 characters",
+       [](Model& m) {
+         m.listeners[0].rules = {{"r", "emqx", std::string(129, 'a'), "", {}}};
+       }},
+      {"idle-timeout of listener 'mqtt' is 259201",
+       [](Model& m) { m.listeners[0].idle_timeout = std::chrono::seconds(259'201); }},
       {"listener 'mqtt': 0.0.0.0 is not the address of a host",
        [](Model& m) { m.listeners[0].endpoint = endpoint("0.0.0.0:1883"); }},
       {"max-connect of listener 'mqtt' is 127: it must be from 128",

@@ -89,8 +89,10 @@ void test_refuses_what_it_cannot_fill(void**) {
     const Table table = Table::build(make_members(row.members, row.weight), row.size);
     assert_true(table.empty());
     assert_int_equal(table.size(), 0);
-    MemberIndex out[1];
-    assert_int_equal(table.candidates(7, out), 0);
+    table.walk(7, [](MemberIndex) -> bool {
+      fail_msg("%s", "an empty table has a member");
+      return false;
+    });
   }
 }
 
@@ -203,34 +205,58 @@ void test_a_changed_weight_moves_few_keys(void**) {
   }
 }
 
-void test_candidates(void**) {
-  auto members = make_members(20);
-  members[3].weight = 50;
-  members[5].weight = 0;
-  const Table table = Table::build(members, kSize);
-  for (uint64_t key = 0; key < 2000; ++key) {
-    const uint64_t hash = hash_key(as_bytes(std::to_string(key)), 9);
-    std::vector<MemberIndex> few(4);
-    assert_int_equal(table.candidates(hash, few), 4);
-    assert_int_equal(few[0], table.lookup(hash));
-    std::vector<MemberIndex> all(32, 0xffff);
-    // All but the one without a weight; the rest of `out` is left alone.
-    assert_int_equal(table.candidates(hash, all), 19);
-    assert_int_equal(all[19], 0xffff);
-    assert_true(std::equal(few.begin(), few.end(), all.begin()));
-    std::sort(all.begin(), all.begin() + 19);
-    assert_true(std::adjacent_find(all.begin(), all.begin() + 19) == all.begin() + 19);
-    assert_true(std::find(all.begin(), all.begin() + 19, 5) == all.begin() + 19);
-  }
-  assert_int_equal(table.candidates(1, {}), 0);
+// The first members that a walk meets, at most so many.
+std::vector<MemberIndex> met_from(const Table& table, uint64_t hash, size_t most) {
+  std::vector<MemberIndex> met;
+  table.walk(hash, [&](MemberIndex m) {
+    met.push_back(m);
+    return met.size() < most;
+  });
+  return met;
 }
 
-void test_candidates_wrap_round_the_end(void**) {
-  const Table table = Table::build(make_members(6), 7);
-  std::vector<MemberIndex> out(6);
-  assert_int_equal(table.candidates(6, out), 6);
-  assert_int_equal(out[0], table.slots()[6]);
-  assert_int_equal(out[1], table.slots()[0]);
+void test_walk(void**) {
+  auto members = make_members(200);
+  members[3].weight = 50;
+  members[5].weight = 0;
+  members[199].weight = 50;
+  const Table table = Table::build(members, kSize);
+  for (uint64_t key = 0; key < 200; ++key) {
+    const uint64_t hash = hash_key(as_bytes(std::to_string(key)), 9);
+    const auto few = met_from(table, hash, 4);
+    assert_int_equal(few.size(), 4);
+    assert_int_equal(few[0], table.lookup(hash));
+    auto all = met_from(table, hash, 1000);
+    assert_int_equal(all.size(), 199);  // all but the one without a weight
+    assert_true(std::equal(few.begin(), few.end(), all.begin()));
+    std::sort(all.begin(), all.end());
+    assert_true(std::adjacent_find(all.begin(), all.end()) == all.end());
+    assert_true(std::find(all.begin(), all.end(), 5) == all.end());
+  }
+}
+
+// The second that a key meets is any of the others, as often as its weight says.
+void test_walk_spreads(void**) {
+  for (const size_t count : {3U, 4U, 5U, 10U, 20U}) {
+    auto members = make_members(count);
+    members[1].weight = 2;
+    const Table table = Table::build(members, kSize);
+    for (MemberIndex first = 0; first < count; ++first) {
+      std::vector<double> second(count, 0);
+      double keys = 0;
+      for (uint64_t key = 0; key < 100'000; ++key) {
+        const uint64_t hash = hash_key(as_bytes(std::to_string(key)), 9);
+        if (table.lookup(hash) != first) continue;
+        ++second[met_from(table, hash, 2)[1]];
+        ++keys;
+      }
+      const double weights = static_cast<double>(count + 1) - members[first].weight;
+      for (MemberIndex m = 0; m < count; ++m) {
+        const double expected = m == first ? 0 : keys * members[m].weight / weights;
+        assert_true(std::abs(second[m] - expected) <= 0.1 * expected + 3 * std::sqrt(expected));
+      }
+    }
+  }
 }
 
 void test_hash_golden(void**) {
@@ -315,8 +341,8 @@ int main() {
       cmocka_unit_test(test_keys_spread_evenly),
       cmocka_unit_test(test_few_keys_move),
       cmocka_unit_test(test_a_changed_weight_moves_few_keys),
-      cmocka_unit_test(test_candidates),
-      cmocka_unit_test(test_candidates_wrap_round_the_end),
+      cmocka_unit_test(test_walk),
+      cmocka_unit_test(test_walk_spreads),
       cmocka_unit_test(test_hash_golden),
       cmocka_unit_test(test_table_golden),
       cmocka_unit_test(test_is_prime),

@@ -1,0 +1,196 @@
+#include "lib/engine/selection.hh"
+
+#include <algorithm>
+#include <array>
+
+namespace mqlb::engine {
+
+using config::BackendId;
+using config::KeyPolicy;
+using config::PoolEntry;
+using maglev::MemberIndex;
+
+namespace {
+
+constexpr uint32_t kWhole = 65536;  // of a backend's clients
+
+// A place of the key that has nothing to do with its slot of the table.
+uint32_t share_of(uint64_t hash) {
+  return static_cast<uint32_t>((hash * 0x9e3779b97f4a7c15U) >> 48);
+}
+
+}  // namespace
+
+std::string_view to_string(Standing standing) {
+  switch (standing) {
+    case Standing::takes:
+      return "takes it";
+    case Standing::slow_start:
+      return "slow start";
+    case Standing::over_load:
+      return "above the load factor";
+    case Standing::backup:
+      return "backup";
+    case Standing::draining:
+      return "drain";
+    case Standing::full:
+      return "max-connections";
+    case Standing::maintenance:
+      return "maintenance";
+    case Standing::down:
+      return "down";
+  }
+  return "?";
+}
+
+std::span<uint32_t> Turns::begin(size_t members) {
+  if (credits_.size() != members) credits_.assign(members, 0);
+  weights_.assign(members, 0);
+  return weights_;
+}
+
+size_t Turns::take(std::span<MemberIndex> out) {
+  int64_t total = 0;
+  size_t count = 0;
+  for (size_t m = 0; m < weights_.size(); ++m) {
+    if (weights_[m] == 0) continue;
+    credits_[m] += weights_[m];
+    total += weights_[m];
+    // In its place among those found, by falling credit.
+    size_t at = count;
+    while (at > 0 && credits_[out[at - 1]] < credits_[m]) --at;
+    if (at == out.size()) continue;
+    count = std::min(count + 1, out.size());
+    const auto place = out.begin() + static_cast<std::ptrdiff_t>(at);
+    std::copy_backward(place, out.begin() + static_cast<std::ptrdiff_t>(count) - 1,
+                       out.begin() + static_cast<std::ptrdiff_t>(count));
+    *place = static_cast<MemberIndex>(m);
+  }
+  if (count > 0) credits_[out[0]] -= total;
+  return count;
+}
+
+// Collects backends as they are met, those that take the client and, for want of enough of these,
+// the others.
+class Selector::Choice {
+ public:
+  Choice(std::span<BackendId> out, const Note& note) : out_(out), note_(note) {}
+
+  // False if no more are needed.
+  bool offer(BackendId id, Standing standing) {
+    if (note_) note_(id, standing);
+    if (standing <= Standing::draining) {
+      Rank& rank = ranks_[static_cast<size_t>(standing)];
+      if (rank.count < out_.size()) rank.ids[rank.count++] = id;
+    }
+    return ranks_[0].count < out_.size();
+  }
+
+  size_t finish() {
+    size_t found = 0;
+    for (size_t r = 0; r < ranks_.size(); ++r) {
+      if (static_cast<Standing>(r) == Standing::draining && found > 0) break;
+      const size_t taken = std::min(ranks_[r].count, out_.size() - found);
+      std::copy_n(ranks_[r].ids.begin(), taken, out_.begin() + static_cast<std::ptrdiff_t>(found));
+      found += taken;
+    }
+    return found;
+  }
+
+ private:
+  struct Rank {
+    size_t count = 0;
+    std::array<BackendId, kMost> ids;
+  };
+  std::span<BackendId> out_;
+  const Note& note_;
+  std::array<Rank, static_cast<size_t>(Standing::draining) + 1> ranks_;
+};
+
+size_t Selector::select(const PoolEntry& pool, KeyPolicy policy, uint64_t hash, Turns& turns,
+                        std::span<BackendId> out, const Note& note) const {
+  out = out.first(std::min(out.size(), kMost));
+  if (out.empty() || pool.table.empty()) return 0;
+  Choice choice(out, note);
+  if (policy == KeyPolicy::round_robin) {
+    by_turns(pool, turns, choice);
+  } else if (policy == KeyPolicy::least_connections) {
+    by_load(pool, hash, choice);
+  } else {
+    by_hash(pool, hash, choice);
+  }
+  return choice.finish();
+}
+
+Standing Selector::judge(BackendId id) const {
+  const BackendStatus status = status_.lookup(id);
+  if (status.availability == Availability::down) return Standing::down;
+  if (status.availability == Availability::maintenance) return Standing::maintenance;
+  const config::BackendEntry& backend = snapshot_.backends[id];
+  const uint32_t load = loads_.lookup(id);
+  if (backend.max_connections != 0 && load >= backend.max_connections) return Standing::full;
+  if (status.availability == Availability::drain) return Standing::draining;
+  if (backend.backup) return Standing::backup;
+  if (status.load_limit != 0 && load >= status.load_limit) return Standing::over_load;
+  return Standing::takes;
+}
+
+// In slow start less than is configured.
+uint32_t Selector::weight(BackendId id) const {
+  return snapshot_.backends[id].weight * (kWhole - status_.lookup(id).withheld);
+}
+
+void Selector::by_hash(const PoolEntry& pool, uint64_t hash, Choice& choice) const {
+  pool.table.walk(hash, [&](MemberIndex m) {
+    const BackendId id = pool.backends[m];
+    Standing standing = judge(id);
+    if (standing == Standing::takes && share_of(hash) < status_.lookup(id).withheld) {
+      standing = Standing::slow_start;
+    }
+    return choice.offer(id, standing);
+  });
+}
+
+void Selector::by_turns(const PoolEntry& pool, Turns& turns, Choice& choice) const {
+  const std::span<uint32_t> weights = turns.begin(pool.backends.size());
+  for (size_t m = 0; m < weights.size(); ++m) {
+    const Standing standing = judge(pool.backends[m]);
+    if (standing == Standing::takes) {
+      weights[m] = weight(pool.backends[m]);
+    } else {
+      choice.offer(pool.backends[m], standing);
+    }
+  }
+  std::array<MemberIndex, kMost> order;
+  const size_t count = turns.take(order);
+  for (size_t i = 0; i < count; ++i) choice.offer(pool.backends[order[i]], Standing::takes);
+}
+
+// Flows in proportion to weights; of equals, the first in the table's order.
+void Selector::by_load(const PoolEntry& pool, uint64_t hash, Choice& choice) const {
+  struct Loaded {
+    BackendId id;
+    uint64_t load, weight;
+  };
+  std::array<Loaded, kMost> least;
+  size_t count = 0;
+  pool.table.walk(hash, [&](MemberIndex m) {
+    const BackendId id = pool.backends[m];
+    const Standing standing = judge(id);
+    if (standing != Standing::takes) {
+      choice.offer(id, standing);
+      return true;
+    }
+    const Loaded own{id, loads_.lookup(id), weight(id)};
+    size_t at = count;
+    while (at > 0 && own.load * least[at - 1].weight < least[at - 1].load * own.weight) --at;
+    if (at == least.size()) return true;
+    count = std::min(count + 1, least.size());
+    std::copy_backward(least.begin() + at, least.begin() + count - 1, least.begin() + count);
+    least[at] = own;
+    return true;
+  });
+  for (size_t i = 0; i < count; ++i) choice.offer(least[i].id, Standing::takes);
+}
+
+}  // namespace mqlb::engine

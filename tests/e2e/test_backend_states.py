@@ -1,0 +1,212 @@
+"""Backends that drain, are in maintenance, full or kept for later: who moves, and how fast."""
+
+import collections
+import time
+
+import pytest
+
+from tests.support import daemon, mqtt, netns, wait
+
+POOL = "mqtt"
+
+
+@pytest.fixture
+def lb(balancer, sink_hosts):
+    with balancer(daemon.pool(POOL, sink_hosts), "set closing-timeout 1\n"
+                  "set snat-quarantine 0\n") as started:
+        yield started
+
+
+def row(lb, name):
+    (found,) = (r for r in lb.show("backends") if r["backend"] == name)
+    return found
+
+
+def homes(lb, ids):
+    return {i: lb.route(i, POOL) for i in ids}
+
+
+def connect(load, ids, address):
+    load.start("open", destination=[netns.VIP, 1883], clients=[[i, address, 0] for i in ids])
+    assert [a for a in load.result(timeout=60) if a[0] != 0] == []
+
+
+def at(sink):
+    return {r["client_id"] for r in sink.call("records") if r["end"] is None}
+
+
+def test_drain_lets_clients_stay_and_takes_none(lb, topology, sinks, loads, steady):
+    victim, others = sinks[0], sinks[1:]
+    ids = [f"drain-{i}" for i in range(60)]
+    before = homes(lb, ids)
+    own = [i for i in ids if before[i] == victim.name]
+    assert own
+    connect(loads[0], ids[:30], netns.client_addresses(1)[0])
+    held = at(victim)
+    assert held == {i for i in ids[:30] if before[i] == victim.name}
+    with steady(client_id=own[0] + "x"):
+        lb.commands(f"backend set {POOL} {victim.name} state drain")
+        connect(loads[0], ids[30:], netns.client_addresses(1)[0])
+        assert at(victim) == held
+    # Only its clients go elsewhere, and the answer says why.
+    now = homes(lb, ids)
+    assert {i for i in ids if now[i] != before[i]} == set(own)
+    answer = lb.route_row(own[0], POOL)
+    assert answer["passed_over"] == f"{victim.name}: drain"
+    assert 0 <= answer["slot"] < 65537
+    state = row(lb, victim.name)
+    assert (state["state"], state["why"], state["closed"]) == ("drain", "by command", 0)
+    assert state["flows"] == len(held)
+    # Where all others are gone, it takes clients again.
+    lb.commands(*(f"backend set {POOL} {s.name} state maintenance" for s in others))
+    with mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) as client:
+        assert client.connect("last resort") == 0
+        assert "last resort" in at(victim)
+    lb.commands(f"backend set {POOL} {victim.name} state maintenance")
+    assert mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))).connect("nobody") == 3
+    lb.commands(*(f"backend set {POOL} {s.name} state up" for s in sinks))
+    assert homes(lb, ids) == before
+
+
+def test_pace_of_a_drain(lb, sinks, loads):
+    """500 a second, within a tenth, and none comes back."""
+    victim = sinks[1]
+    ids = [f"paced-{i}" for i in range(4500)]
+    connect(loads[0], ids, netns.client_addresses(1)[0])
+    held = row(lb, victim.name)["flows"]
+    assert held > 1200
+    others = {s.name: row(lb, s.name)["flows"] for s in sinks if s is not victim}
+    lb.commands(f"backend set {POOL} {victim.name} state drain rate 500")
+    first = wait.until(lambda: row(lb, victim.name)["closed"], 5, "the first is closed")
+    began = time.monotonic()
+    last = wait.until(lambda: (lambda n: n if n > first + 750 else 0)(
+        row(lb, victim.name)["closed"]), 10, "750 more are closed")
+    pace = (last - first) / (time.monotonic() - began)
+    assert 450 <= pace <= 550
+    wait.until(lambda: row(lb, victim.name)["flows"] == 0, 10, "all are closed")
+    state = row(lb, victim.name)
+    assert (state["state"], state["closed"]) == ("drain", held)
+    assert lb.counters()["end", "backend-closed"] == held
+    assert {n: row(lb, n)["flows"] for n in others} == others
+    wait.until(lambda: not at(victim), 10, "its broker knows")
+    # They come again at once, as clients do, and go elsewhere.
+    selected = state["selected"]
+    connect(loads[1], ids, netns.client_addresses(2)[0])
+    assert row(lb, victim.name)["selected"] == selected
+    assert not at(victim)
+
+
+def test_maintenance_closes_at_the_pools_rate(lb, sinks, loads):
+    lb.commands(f"pool set {POOL} close-rate 200")
+    connect(loads[0], [f"maintained-{i}" for i in range(900)], netns.client_addresses(1)[0])
+    victim = sinks[2]
+    held = row(lb, victim.name)["flows"]
+    began = time.monotonic()
+    lb.commands(f"backend set {POOL} {victim.name} state maintenance")
+    wait.until(lambda: row(lb, victim.name)["flows"] == 0, 20, "all are closed")
+    assert held / 200 * 0.9 - 0.2 <= time.monotonic() - began <= held / 200 * 1.1 + 0.5
+    assert lb.flows_in_use() == 900 - held
+
+
+def test_full_backends(lb, topology, sinks):
+    """Over its max-connections a broker passes clients on; when all are full MQTT says so."""
+    lb.commands(*(f"backend set {POOL} {s.name} max-connections 2" for s in sinks))
+    clients = [mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) for _ in range(7)]
+    codes = [c.connect(f"full-{n}") for n, c in enumerate(clients)]
+    assert codes == [0] * 6 + [3]
+    assert [row(lb, s.name)["flows"] for s in sinks] == [2, 2, 2]
+    why = lb.route_row("full-7", POOL)
+    assert why["backend"] == ""
+    assert sorted(why["passed_over"].split("; ")) == sorted(
+        f"{s.name}: max-connections" for s in sinks)
+    clients[0].sock.close()
+    wait.until(lambda: sum(row(lb, s.name)["flows"] for s in sinks) == 5, 5, "one has left")
+    with mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) as client:
+        assert client.connect("full-8") == 0
+    for client in clients[1:]:
+        client.sock.close()
+
+
+def test_backup_waits_for_all_others_to_go(lb, topology, sinks):
+    backup = sinks[0]
+    lb.commands(f"backend set {POOL} {backup.name} backup on")
+    ids = [f"backup-{i}" for i in range(40)]
+    assert backup.name not in homes(lb, ids).values()
+    lb.commands(f"backend set {POOL} {sinks[1].name} state drain")
+    assert set(homes(lb, ids).values()) == {sinks[2].name}
+    lb.commands(f"backend set {POOL} {sinks[2].name} state drain")
+    assert set(homes(lb, ids).values()) == {backup.name}
+    with mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) as client:
+        assert client.connect(ids[0]) == 0
+        assert at(backup) == {ids[0]}
+
+
+def test_slow_start_brings_its_clients_back_and_moves_no_other(lb, sinks):
+    seconds = 4
+    lb.commands(f"pool set {POOL} slow-start {seconds}")
+    ids = [f"slow-{i}" for i in range(60)]
+    before = homes(lb, ids)
+    victim = sinks[0].name
+    lb.commands(f"backend set {POOL} {victim} state maintenance")
+    away = homes(lb, ids)
+    assert {i for i in ids if away[i] != before[i]} == {i for i in ids if before[i] == victim}
+    lb.commands(f"backend set {POOL} {victim} state up")
+    back, taking = 0, 0
+    while taking < 100:
+        taking = row(lb, victim)["taking_percent"]
+        now = homes(lb, ids)
+        for i in ids:
+            assert now[i] in (before[i], away[i])
+        returned = sum(now[i] == victim for i in ids)
+        assert returned >= back
+        back = returned
+    assert homes(lb, ids) == before
+
+
+def test_failed_connections_take_a_broker_out_for_a_time(balancer, sink_hosts, topology, sinks):
+    with balancer(daemon.pool(POOL, sink_hosts, f"pool set {POOL} fail-timeout 2000")) as lb:
+        victim = sinks[0]
+        ids = [f"passive-{i}" for i in range(100)]
+        own = [i for i, home in homes(lb, ids).items() if home == victim.name]
+        victim.call("refuse")
+        try:
+            with mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) as client:
+                assert client.connect(own[0]) == 0
+            state = wait.until(lambda: (lambda r: r if r["state"] == "down" else None)(
+                row(lb, victim.name)), 5, "it is down")
+            assert state["why"] == "connections failed"
+            tried = state["selected"]
+            for i in own[1:4]:
+                with mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) as client:
+                    assert client.connect(i) == 0
+            assert row(lb, victim.name)["selected"] == tried
+        finally:
+            victim.listen()
+        wait.until(lambda: row(lb, victim.name)["state"] == "up", 5, "it is up again")
+        with mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) as client:
+            assert client.connect(own[0]) == 0
+            assert own[0] in at(victim)
+
+
+@pytest.mark.parametrize("policy", ["round-robin", "least-connections"])
+def test_even_policies(lb, sinks, loads, policy):
+    lb.commands(f"pool set {POOL} key {policy}")
+    connect(loads[0], ["same"] * 30, netns.client_addresses(1)[0])
+    assert [row(lb, s.name)["flows"] for s in sinks] == [10, 10, 10]
+
+
+@pytest.mark.parametrize("policy", ["round-robin", "least-connections", "spread"])
+def test_fallback_policies_for_empty_client_ids(lb, topology, sinks, policy):
+    lb.commands(f"pool set {POOL} fallback {policy}")
+    clients = [mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) for _ in range(30)]
+    assert [c.connect("") for c in clients] == [0] * 30
+    flows = collections.Counter({s.name: row(lb, s.name)["flows"] for s in sinks})
+    assert min(flows.values()) >= (1 if policy == "spread" else 10)
+    for client in clients:
+        client.sock.close()
+
+
+def test_a_bounded_load_passes_clients_on(lb, sinks, loads):
+    lb.commands(f"pool set {POOL} load-factor 110")
+    connect(loads[0], [f"bounded-{i}" for i in range(900)], netns.client_addresses(1)[0])
+    assert max(row(lb, s.name)["flows"] for s in sinks) <= 345

@@ -1,0 +1,130 @@
+"""Several pools and listeners: clients go by what they say, and what is not MQTT passes unread."""
+
+import ssl
+import subprocess
+
+import pytest
+
+from tests.support import daemon, mqtt, netns, wait
+
+TCP_PORT = 8883
+
+
+@pytest.fixture
+def lb(balancer, sink_hosts):
+    """Two pools with one sink each behind one listener, all three behind another one in mode tcp."""
+    text = (daemon.pool("main", sink_hosts[:1]) +
+            "pool add cars snat outside\npool set cars proxy-protocol v2\n" +
+            daemon.backend_line("cars", sink_hosts[1]) + "\n" +
+            daemon.pool("raw", sink_hosts, "listener set raw mode tcp", port=TCP_PORT))
+    with balancer(text) as started:
+        yield started
+
+
+def dial(topology, port=1883, version=mqtt.V311):
+    return mqtt.Client(topology.clients[0].connect((netns.VIP, port)), version)
+
+
+def served_by(sinks, client_id):
+    return [s.name for s in sinks if any(r["client_id"] == client_id and r["end"] is None
+                                         for r in s.call("records"))]
+
+
+def test_rules_send_clients_to_pools_live(lb, topology, sinks, steady):
+    first, cars = sinks[0].name, sinks[1].name
+    with steady(client_id="stays"):
+        for client_id in ("car-1", "bus-1"):
+            with dial(topology) as client:
+                assert client.connect(client_id) == 0
+                assert served_by(sinks, client_id) == [first]
+        lb.commands("rule add main cars client-id car-* pool cars",
+                    "rule add main new protocol 5.0 pool cars")
+        for client_id, version, expected in (
+                ("car-2", mqtt.V311, cars), ("bus-2", mqtt.V311, first), ("bus-3", mqtt.V5, cars),
+                ("car-3", mqtt.V5, cars)):
+            with dial(topology, version=version) as client:
+                assert client.connect(client_id) == 0
+                assert served_by(sinks, client_id) == [expected]
+                (flow,) = lb.show(f"flows client-id {client_id}")
+                assert flow["pool"] == ("cars" if expected == cars else "main")
+        lb.commands("rule set main new client-id bus-*")
+        with dial(topology, version=mqtt.V5) as client:
+            assert client.connect("ship-1") == 0
+            assert served_by(sinks, "ship-1") == [first]
+        assert [r["rule"] for r in lb.show("rules") if r["listener"] == "main"] == [
+            "cars", "new", ""]
+        with pytest.raises(daemon.CommandFailed, match="uses pool 'cars'"):
+            lb.commands("pool remove cars")
+        lb.commands("rule remove main cars", "rule remove main new", "pool remove cars")
+        with dial(topology) as client:
+            assert client.connect("car-4") == 0
+            assert served_by(sinks, "car-4") == [first]
+
+
+def test_tcp_keeps_an_address_at_its_broker(lb, topology, sinks):
+    homes = {}
+    for address in netns.client_addresses(1)[:6]:
+        for n in range(3):
+            client_id = f"raw-{address}-{n}"
+            sock = topology.clients[0].connect((netns.VIP, TCP_PORT), source=(address, 0))
+            with mqtt.Client(sock) as client:
+                assert client.connect(client_id) == 0
+                homes.setdefault(address, []).extend(served_by(sinks, client_id))
+    assert all(len(set(names)) == 1 for names in homes.values())
+    assert len({names[0] for names in homes.values()}) > 1
+
+
+@pytest.mark.parametrize("policy", ["round-robin", "least-connections"])
+def test_tcp_by_turn_or_load(lb, topology, sinks, policy):
+    lb.commands(f"pool set raw key {policy}")
+    clients = [dial(topology, TCP_PORT) for _ in range(9)]
+    assert [c.connect(f"turn-{n}") for n, c in enumerate(clients)] == [0] * 9
+    assert [s.call("count") for s in sinks] == [3, 3, 3]
+    for client in clients:
+        client.sock.close()
+
+
+def test_tcp_without_broker_is_reset(lb, topology, sinks):
+    lb.commands(*(f"backend set raw {s.name} state maintenance" for s in sinks))
+    sock = topology.clients[0].connect((netns.VIP, TCP_PORT))
+    with sock, pytest.raises(ConnectionResetError):
+        sock.sendall(b"\x16\x03\x01")
+        sock.recv(1)
+
+
+def answers(namespace, address):
+    try:
+        namespace.connect(address).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_tls_passes(balancer, topology, tmp_path):
+    """A TLS handshake with a server behind the balancer, and bytes both ways."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                    "-subj", "/CN=broker", "-keyout", str(key), "-out", str(certificate)],
+                   check=True, capture_output=True)
+    host = topology.brokers[0]
+    server = host.popen(["openssl", "s_server", "-accept", f"{netns.broker_address(1)}:{TCP_PORT}",
+                         "-key", str(key), "-cert", str(certificate), "-rev", "-quiet"],
+                        stdin=subprocess.DEVNULL)
+    try:
+        text = ("pool add tls snat outside\n"
+                f"backend add tls server {netns.broker_address(1)}:{TCP_PORT}\n"
+                f"listener add tls {netns.VIP}:{TCP_PORT} pool tls\nlistener set tls mode tcp\n")
+        context = ssl.create_default_context(cafile=str(certificate))
+        context.check_hostname = False
+        wait.until(lambda: answers(host, (netns.broker_address(1), TCP_PORT)), 10, "the server")
+        with balancer(text):
+            raw = topology.clients[0].connect((netns.VIP, TCP_PORT))
+            with context.wrap_socket(raw) as sock:
+                sock.sendall(b"abc" * 1000 + b"\n")
+                answer = b""
+                while len(answer) < 3001:
+                    answer += sock.recv(4096)
+                assert answer == b"cba" * 1000 + b"\n"
+    finally:
+        server.terminate()
+        server.wait()

@@ -1,0 +1,297 @@
+// States of backends over time: checks, failures, commands, slow start, load limits and the pace of
+// closing.
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/control/backend_states.hh"
+#include "tests/support/cmocka.hh"
+#include "tests/support/models.hh"
+
+namespace {
+
+using namespace mqlb;
+using namespace mqlb::tests;
+using namespace std::chrono_literals;
+using base::Duration;
+using base::Instant;
+using config::AdminState;
+using config::BackendId;
+using engine::Availability;
+
+class World {
+ public:
+  World() : model(sample_model()) { adopt(); }
+
+  config::Pool& pool() { return model.pools[0]; }
+  void adopt() {
+    auto next = config::compile(model, snapshot.get(), {});
+    assert_true(next.has_value());
+    states.adopt(**next, now);
+    snapshot = std::move(*next);
+  }
+  void pass(Duration time, Duration step = 10ms) {
+    for (const Instant end = now + time; now < end;) {
+      now += step;
+      states.advance(now);
+    }
+  }
+  void fail(BackendId id, uint64_t count = 1) {
+    states.note_failures(id, count, now);
+    states.advance(now);
+  }
+  void load(BackendId id, uint32_t flows) {
+    for (uint32_t i = 0; i < flows; ++i) assert_true(loads->try_add(id, 0));
+  }
+  Availability state(BackendId id) {
+    const Availability published = status->lookup(id).availability;
+    assert_int_equal(published, states.row(id, now).state);
+    return published;
+  }
+
+  config::Model model;
+  std::unique_ptr<const config::Snapshot> snapshot;
+  std::unique_ptr<engine::BackendStatusTable> status =
+      std::make_unique<engine::BackendStatusTable>();
+  std::unique_ptr<engine::BackendLoads> loads = std::make_unique<engine::BackendLoads>();
+  Instant now{1h};
+  std::map<BackendId, uint32_t> closed;
+  std::vector<std::string> lines;
+  control::BackendStates states{
+      *status, *loads,
+      [this](BackendId id, uint32_t most) {
+        const uint32_t n = std::min(most, loads->lookup(id));
+        for (uint32_t i = 0; i < n; ++i) loads->subtract(id);
+        closed[id] += n;
+        return n;
+      },
+      [this](const std::string& line) { lines.push_back(line); }};
+};
+
+void test_checks(void**) {
+  World w;
+  assert_int_equal(w.state(0), Availability::up);
+  w.states.set_check(0, false, "connection refused", w.now);
+  assert_int_equal(w.state(0), Availability::down);
+  assert_string_equal(w.states.row(0, w.now).why.c_str(), "check: connection refused");
+  w.pass(3s);
+  assert_int_equal(w.states.row(0, w.now).since.count(), Duration(3s).count());
+  // All may be down by checks.
+  w.states.set_check(1, false, "x", w.now);
+  w.states.set_check(2, false, "x", w.now);
+  for (BackendId id = 0; id < 3; ++id) assert_int_equal(w.state(id), Availability::down);
+  w.states.set_check(0, true, "", w.now);
+  assert_int_equal(w.state(0), Availability::up);
+  w.states.clear_check(1, w.now);
+  assert_int_equal(w.state(1), Availability::up);
+  assert_int_equal(w.lines.size(), 5);
+  assert_string_equal(w.lines[0].c_str(),
+                      "backend broker1 of pool emqx is down: check: connection refused (was up)");
+  assert_string_equal(w.lines[3].c_str(), "backend broker1 of pool emqx is up (was down)");
+}
+
+void test_failures_make_down_for_a_time(void**) {
+  World w;
+  w.fail(1);
+  assert_int_equal(w.state(1), Availability::down);
+  w.pass(9900ms);
+  assert_int_equal(w.state(1), Availability::down);
+  w.pass(200ms);
+  assert_int_equal(w.state(1), Availability::up);
+}
+
+void test_failures_count_within_their_time(void**) {
+  World w;
+  w.pool().max_fails = 3;
+  w.pool().fail_timeout = 1000ms;
+  w.adopt();
+  w.fail(1, 2);
+  w.pass(1100ms);
+  w.fail(1, 2);
+  assert_int_equal(w.state(1), Availability::up);
+  w.pass(500ms);
+  w.fail(1);
+  assert_int_equal(w.state(1), Availability::down);
+  w.pool().max_fails = 0;
+  w.adopt();
+  w.pass(1100ms);
+  w.fail(1, 1000);
+  assert_int_equal(w.state(1), Availability::up);
+}
+
+void test_failures_never_empty_a_pool(void**) {
+  World w;
+  for (BackendId id = 0; id < 3; ++id) w.fail(id);
+  // The last one that failed would have been the last one left: none is believed to be down.
+  for (BackendId id = 0; id < 3; ++id) assert_int_equal(w.state(id), Availability::up);
+  // Nor is one whose fellows are down by checks, drain or are in maintenance.
+  World v;
+  v.states.set_check(0, false, "x", v.now);
+  v.pool().backends[1].state = AdminState::drain;
+  v.adopt();
+  v.fail(2);
+  assert_int_equal(v.state(2), Availability::up);
+  v.states.set_check(0, true, "", v.now);
+  assert_int_equal(v.state(2), Availability::down);
+}
+
+void test_commands(void**) {
+  World w;
+  w.pool().backends[0].state = AdminState::drain;
+  w.pool().backends[1].state = AdminState::maintenance;
+  w.adopt();
+  assert_int_equal(w.state(0), Availability::drain);
+  assert_int_equal(w.state(1), Availability::maintenance);
+  // What checks say of one that drains counts; in maintenance it does not.
+  w.states.set_check(0, false, "x", w.now);
+  w.states.set_check(1, false, "x", w.now);
+  assert_int_equal(w.state(0), Availability::down);
+  assert_int_equal(w.state(1), Availability::maintenance);
+  w.states.set_check(0, true, "", w.now);
+  assert_int_equal(w.state(0), Availability::drain);
+  w.pool().backends[0].state = AdminState::up;
+  w.pool().backends[1].state = AdminState::up;
+  w.adopt();
+  assert_int_equal(w.state(0), Availability::up);
+  assert_int_equal(w.state(1), Availability::down);
+}
+
+void test_slow_start(void**) {
+  World w;
+  w.pool().slow_start = 100s;
+  w.adopt();
+  assert_int_equal(w.status->lookup(0).withheld, 0);  // not at the balancer's own start
+  w.states.set_check(0, false, "x", w.now);
+  w.states.set_check(0, true, "", w.now);
+  assert_int_equal(w.status->lookup(0).withheld, 65535);
+  uint32_t last = 65535;
+  for (uint32_t percent = 10; percent < 100; percent += 10) {
+    w.pass(10s, 100ms);
+    const uint32_t withheld = w.status->lookup(0).withheld;
+    assert_true(withheld < last);
+    assert_in_range(withheld, 65535 * (100 - percent) / 100 - 1, 65535 * (100 - percent) / 100 + 1);
+    assert_in_range(w.states.row(0, w.now).taking, percent - 1, percent + 1);
+    last = withheld;
+  }
+  w.pass(10s, 100ms);
+  assert_int_equal(w.status->lookup(0).withheld, 0);
+  assert_int_equal(w.status->lookup(1).withheld, 0);
+  // A backend that is added later starts slowly too.
+  config::Backend fresh;
+  fresh.name = "fresh";
+  fresh.endpoint = endpoint("198.18.1.77:1883");
+  w.pool().backends.push_back(fresh);
+  w.adopt();
+  assert_int_equal(w.status->lookup(3).withheld, 65535);
+}
+
+void test_load_limits(void**) {
+  World w;
+  w.pool().load_factor = 150;
+  w.pool().backends[2].weight = 2;
+  w.load(0, 10);
+  w.load(1, 20);
+  w.load(2, 9);
+  w.adopt();
+  // 40 flows with the next one: shares of 10, 10 and 20.
+  assert_int_equal(w.status->lookup(0).load_limit, 15);
+  assert_int_equal(w.status->lookup(1).load_limit, 15);
+  assert_int_equal(w.status->lookup(2).load_limit, 30);
+  // One that is down takes no part.
+  w.states.set_check(2, false, "x", w.now);
+  assert_int_equal(w.status->lookup(0).load_limit, 24);
+  assert_int_equal(w.status->lookup(2).load_limit, 0);
+  w.pool().load_factor = 0;
+  w.adopt();
+  assert_int_equal(w.status->lookup(0).load_limit, 0);
+}
+
+void test_pace_of_a_drain(void**) {
+  World w;
+  w.load(0, 5000);
+  w.load(1, 5000);
+  w.pool().backends[0].state = AdminState::drain;
+  w.adopt();
+  w.pass(2s);
+  assert_int_equal(w.closed[0], 0);  // they stay
+  w.pool().backends[0].drain_rate = 500;
+  w.adopt();
+  w.pass(1s);
+  assert_in_range(w.closed[0], 495, 505);
+  w.pass(3s, 7ms);
+  assert_in_range(w.closed[0], 1990, 2010);
+  assert_int_equal(w.states.row(0, w.now).closed, w.closed[0]);
+  w.pass(10s);
+  assert_int_equal(w.closed[0], 5000);
+  assert_int_equal(w.closed[1], 0);
+}
+
+void test_control_that_was_away_does_not_catch_up(void**) {
+  World w;
+  w.load(0, 100'000);
+  w.pool().backends[0].state = AdminState::maintenance;
+  w.pool().close_rate = 1000;
+  w.adopt();
+  w.pass(100ms);
+  const uint32_t before = w.closed[0];
+  w.pass(60s, 60s);
+  assert_true(w.closed[0] - before <= 1000);
+}
+
+void test_who_loses_flows(void**) {
+  World w;
+  for (BackendId id = 0; id < 3; ++id) w.load(id, 100);
+  w.states.set_check(0, false, "x", w.now);
+  w.fail(1);  // failures alone close nothing
+  w.pass(1s);
+  assert_int_equal(w.closed[0], 100);
+  assert_int_equal(w.closed[1], 0);
+  assert_int_equal(w.closed[2], 0);
+  World v;
+  v.pool().close_on_down = false;
+  v.adopt();
+  v.load(0, 100);
+  v.states.set_check(0, false, "x", v.now);
+  v.pass(1s);
+  assert_int_equal(v.closed[0], 0);
+}
+
+void test_an_id_that_means_another_backend(void**) {
+  World w;
+  w.states.set_check(2, false, "x", w.now);
+  w.pool().backends.pop_back();
+  w.adopt();
+  w.adopt();  // only now may the id be given away
+  config::Backend fresh;
+  fresh.name = "fresh";
+  fresh.endpoint = endpoint("198.18.1.77:1883");
+  w.pool().backends.push_back(fresh);
+  auto next = config::compile(w.model, w.snapshot.get(),
+                              {[](auto) { return false; }, [](auto) { return false; },
+                               [](auto) { return false; }});
+  assert_true(next.has_value());
+  assert_string_equal((*next)->backends[2].name.c_str(), "fresh");
+  w.states.adopt(**next, w.now);
+  w.snapshot = std::move(*next);
+  assert_int_equal(w.state(2), Availability::up);
+}
+
+}  // namespace
+
+int main() {
+  const CMUnitTest tests[] = {
+      cmocka_unit_test(test_checks),
+      cmocka_unit_test(test_failures_make_down_for_a_time),
+      cmocka_unit_test(test_failures_count_within_their_time),
+      cmocka_unit_test(test_failures_never_empty_a_pool),
+      cmocka_unit_test(test_commands),
+      cmocka_unit_test(test_slow_start),
+      cmocka_unit_test(test_load_limits),
+      cmocka_unit_test(test_pace_of_a_drain),
+      cmocka_unit_test(test_control_that_was_away_does_not_catch_up),
+      cmocka_unit_test(test_who_loses_flows),
+      cmocka_unit_test(test_an_id_that_means_another_backend),
+  };
+  return cmocka_run_group_tests(tests, nullptr, nullptr);
+}

@@ -1,0 +1,369 @@
+// Which backends new clients go to: each policy, each state, and that a change moves only those
+// clients that it must.
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/engine/selection.hh"
+#include "tests/support/cmocka.hh"
+#include "tests/support/models.hh"
+
+namespace {
+
+using namespace mqlb;
+using namespace mqlb::tests;
+using config::BackendId;
+using config::KeyPolicy;
+using engine::Availability;
+using engine::Standing;
+
+constexpr size_t kKeys = 10'000;
+constexpr BackendId kNobody = 0xffff;
+
+config::Model pool_of(size_t backends) {
+  config::Model m = sample_model();
+  m.pools[0].table_size = 65537;
+  m.pools[0].backends.clear();
+  for (size_t i = 0; i < backends; ++i) {
+    config::Backend b;
+    b.name = "broker" + std::to_string(i);
+    b.endpoint = endpoint("198.18.1." + std::to_string(11 + i) + ":1883");
+    m.pools[0].backends.push_back(b);
+  }
+  return m;
+}
+
+// One pool and what is known of its backends.
+class Pool {
+ public:
+  explicit Pool(size_t backends) : Pool(pool_of(backends)) {}
+  explicit Pool(const config::Model& m) : model(m) { compile(); }
+
+  void compile() {
+    auto next = config::compile(model, snapshot.get(), {});
+    assert_true(next.has_value());
+    snapshot = std::move(*next);
+  }
+  void set(BackendId id, Availability a, uint16_t withheld = 0, uint32_t load_limit = 0) {
+    status->set(id, {a, withheld, load_limit});
+  }
+  void load(BackendId id, uint32_t flows) {
+    for (uint32_t i = 0; i < flows; ++i) assert_true(loads->try_add(id, 0));
+  }
+  std::vector<BackendId> select(KeyPolicy policy, uint64_t hash, size_t most,
+                                const engine::Selector::Note& note = {}) {
+    std::vector<BackendId> out(most, kNobody);
+    const engine::Selector selector(*snapshot, *status, *loads);
+    out.resize(selector.select(snapshot->pools[0], policy, hash, turns, out, note));
+    return out;
+  }
+  BackendId first(KeyPolicy policy, uint64_t hash) {
+    const auto ids = select(policy, hash, 3);
+    return ids.empty() ? kNobody : ids[0];
+  }
+  // Where each of many Client IDs goes.
+  std::vector<BackendId> homes() {
+    std::vector<BackendId> all;
+    for (size_t i = 0; i < kKeys; ++i) all.push_back(first(KeyPolicy::client_id, hash_of(i)));
+    return all;
+  }
+  [[nodiscard]] static uint64_t hash_of(size_t i) {
+    return maglev::hash_key(base::as_bytes("device-" + std::to_string(i)), 0);
+  }
+
+  config::Model model;
+  std::unique_ptr<const config::Snapshot> snapshot;
+  std::unique_ptr<engine::BackendStatusTable> status =
+      std::make_unique<engine::BackendStatusTable>();
+  std::unique_ptr<engine::BackendLoads> loads = std::make_unique<engine::BackendLoads>();
+  engine::Turns turns;
+};
+
+std::map<BackendId, size_t> count(const std::vector<BackendId>& homes) {
+  std::map<BackendId, size_t> n;
+  for (const BackendId id : homes) ++n[id];
+  return n;
+}
+
+// Clients of other backends stay; those of `gone` spread evenly over the others, which are `left`.
+void assert_only_its_clients_move(const std::vector<BackendId>& before,
+                                  const std::vector<BackendId>& after, BackendId gone,
+                                  size_t left) {
+  std::map<BackendId, size_t> went;
+  for (size_t i = 0; i < kKeys; ++i) {
+    if (before[i] == gone) {
+      assert_int_not_equal(after[i], gone);
+      ++went[after[i]];
+    } else {
+      assert_int_equal(after[i], before[i]);
+    }
+  }
+  assert_int_equal(went.size(), left);
+  const double even = static_cast<double>(count(before)[gone]) / static_cast<double>(left);
+  for (const auto& [id, n] : went) {
+    assert_true(static_cast<double>(n) > 0.8 * even);
+    assert_true(static_cast<double>(n) < 1.2 * even);
+  }
+}
+
+void test_who_is_passed_over(void**) {
+  for (const Availability state :
+       {Availability::down, Availability::maintenance, Availability::drain}) {
+    Pool pool(5);
+    const auto before = pool.homes();
+    pool.set(2, state);
+    assert_only_its_clients_move(before, pool.homes(), 2, 4);
+    pool.set(2, Availability::up);
+    assert_true(pool.homes() == before);
+  }
+}
+
+void test_full_is_passed_over(void**) {
+  Pool pool(5);
+  const auto before = pool.homes();
+  pool.model.pools[0].backends[1].max_connections = 7;
+  pool.compile();
+  pool.load(1, 6);
+  assert_true(pool.homes() == before);
+  pool.load(1, 1);
+  assert_only_its_clients_move(before, pool.homes(), 1, 4);
+}
+
+void test_load_limit_is_passed_over(void**) {
+  Pool pool(5);
+  const auto before = pool.homes();
+  pool.set(3, Availability::up, 0, 100);
+  pool.load(3, 99);
+  assert_true(pool.homes() == before);
+  pool.load(3, 1);
+  assert_only_its_clients_move(before, pool.homes(), 3, 4);
+}
+
+void test_several_down_at_once(void**) {
+  Pool pool(6);
+  pool.set(0, Availability::down);
+  const auto one = pool.homes();
+  pool.set(4, Availability::down);
+  assert_only_its_clients_move(one, pool.homes(), 4, 4);
+}
+
+// As it takes its share in, clients come to it from where they were while it was away, in
+// proportion, and none goes elsewhere.
+void test_slow_start(void**) {
+  Pool pool(4);
+  const auto with = pool.homes();
+  pool.set(1, Availability::down);
+  auto last = pool.homes();
+  const auto share = static_cast<double>(count(with)[1]);
+  for (const uint32_t percent : {0U, 1U, 10U, 25U, 50U, 75U, 90U, 99U, 100U}) {
+    pool.set(1, Availability::up, static_cast<uint16_t>(65535 - percent * 65535 / 100));
+    const auto now = pool.homes();
+    for (size_t i = 0; i < kKeys; ++i) {
+      if (now[i] != last[i]) assert_true(now[i] == 1 && with[i] == 1);
+    }
+    const auto taken = static_cast<double>(count(now)[1]);
+    assert_true(std::abs(taken - share * percent / 100) < 0.03 * share);
+    last = now;
+  }
+  assert_true(last == with);
+}
+
+void test_weight_moves_little(void**) {
+  Pool pool(5);
+  const auto before = pool.homes();
+  pool.model.pools[0].backends[2].weight = 2;
+  pool.compile();
+  const auto after = pool.homes();
+  size_t to_others = 0;
+  for (size_t i = 0; i < kKeys; ++i) {
+    if (after[i] != before[i] && after[i] != 2) ++to_others;
+  }
+  assert_true(to_others < kKeys / 100);
+  assert_true(count(after)[2] > kKeys * 30 / 100);
+}
+
+void test_backup(void**) {
+  config::Model m = pool_of(4);
+  m.pools[0].backends[3].backup = true;
+  Pool pool(m);
+  auto homes = count(pool.homes());
+  assert_int_equal(homes.size(), 3);
+  assert_int_equal(homes.count(3), 0);
+  // It is the last one to try.
+  assert_int_equal(pool.select(KeyPolicy::client_id, 1, 4)[3], 3);
+  pool.set(0, Availability::down);
+  pool.set(1, Availability::down);
+  assert_int_equal(count(pool.homes()).count(3), 0);
+  pool.set(2, Availability::down);
+  assert_int_equal(count(pool.homes())[3], kKeys);
+  pool.set(3, Availability::down);
+  assert_int_equal(count(pool.homes())[kNobody], kKeys);
+}
+
+// A backend that drains gets clients only when not even a backup is left; one that is down or in
+// maintenance never.
+void test_last_resorts(void**) {
+  config::Model m = pool_of(4);
+  m.pools[0].backends[3].backup = true;
+  Pool pool(m);
+  pool.set(0, Availability::drain);
+  assert_int_equal(count(pool.homes()).count(0), 0);
+  for (const BackendId id : pool.select(KeyPolicy::client_id, 5, 4)) assert_int_not_equal(id, 0);
+  pool.set(1, Availability::down);
+  pool.set(2, Availability::maintenance);
+  assert_int_equal(count(pool.homes())[3], kKeys);
+  pool.set(3, Availability::down);
+  assert_int_equal(count(pool.homes())[0], kKeys);
+  assert_int_equal(pool.select(KeyPolicy::client_id, 5, 4).size(), 1);
+  pool.set(0, Availability::maintenance);
+  assert_true(pool.select(KeyPolicy::client_id, 5, 4).empty());
+}
+
+// When nobody else is left, those in slow start and above their load take all.
+void test_reluctant_ones_take_all_if_alone(void**) {
+  Pool pool(3);
+  pool.set(0, Availability::up, 65535);
+  pool.set(1, Availability::down);
+  pool.set(2, Availability::up, 0, 1);
+  pool.load(2, 5);
+  const auto homes = count(pool.homes());
+  assert_int_equal(homes.at(0), kKeys);
+  for (size_t i = 0; i < 100; ++i) {
+    assert_int_equal(pool.select(KeyPolicy::client_id, Pool::hash_of(i), 3).size(), 2);
+  }
+}
+
+void test_round_robin_by_weight(void**) {
+  config::Model m = pool_of(4);
+  m.pools[0].backends[1].weight = 3;
+  m.pools[0].backends[2].weight = 2;
+  m.pools[0].backends[3].backup = true;
+  Pool pool(m);
+  std::map<BackendId, size_t> turns;
+  for (size_t i = 0; i < 60; ++i) {
+    ++turns[pool.first(KeyPolicy::round_robin, 7)];
+    // After any number of turns, each has had its share, give or take one.
+    for (const auto& [id, n] : turns) {
+      const double share = static_cast<double>((i + 1) * m.pools[0].backends[id].weight) / 6;
+      assert_true(std::abs(static_cast<double>(n) - share) <= 1);
+    }
+  }
+  assert_int_equal(turns[0], 10);
+  assert_int_equal(turns[1], 30);
+  assert_int_equal(turns[2], 20);
+  assert_int_equal(turns.count(3), 0);
+  // The next ones to try are others, the backup last.
+  const auto all = pool.select(KeyPolicy::round_robin, 7, 4);
+  assert_int_equal(all.size(), 4);
+  assert_int_equal(all[3], 3);
+  pool.set(1, Availability::down);
+  turns.clear();
+  for (size_t i = 0; i < 60; ++i) ++turns[pool.first(KeyPolicy::round_robin, 7)];
+  assert_int_equal(turns.count(1), 0);
+  assert_in_range(turns[0], 19, 21);
+}
+
+void test_least_connections(void**) {
+  config::Model m = pool_of(4);
+  m.pools[0].backends[2].weight = 2;
+  m.pools[0].backends[3].backup = true;
+  Pool pool(m);
+  pool.load(0, 30);
+  pool.load(1, 20);
+  pool.load(2, 50);
+  assert_true((pool.select(KeyPolicy::least_connections, 9, 4) ==
+               std::vector<BackendId>{1, 2, 0, 3}));
+  // It evens out.
+  for (size_t i = 0; i < 300; ++i) {
+    pool.load(pool.first(KeyPolicy::least_connections, Pool::hash_of(i)), 1);
+  }
+  assert_in_range(pool.loads->lookup(0), 99, 101);
+  assert_in_range(pool.loads->lookup(1), 99, 101);
+  assert_in_range(pool.loads->lookup(2), 199, 201);
+  assert_int_equal(pool.loads->lookup(3), 0);
+}
+
+void test_slow_start_of_turns_and_loads(void**) {
+  for (const KeyPolicy policy : {KeyPolicy::round_robin, KeyPolicy::least_connections}) {
+    Pool pool(2);
+    pool.set(1, Availability::up, 49152);  // takes a quarter of its share
+    for (size_t i = 0; i < 100; ++i) pool.load(pool.first(policy, Pool::hash_of(i)), 1);
+    assert_in_range(pool.loads->lookup(1), 19, 21);
+  }
+}
+
+void test_what_is_noted(void**) {
+  config::Model m = pool_of(8);
+  m.pools[0].backends[4].backup = true;
+  m.pools[0].backends[5].max_connections = 1;
+  Pool pool(m);
+  pool.set(0, Availability::down);
+  pool.set(1, Availability::maintenance);
+  pool.set(2, Availability::drain);
+  pool.set(3, Availability::up, 65535);
+  pool.load(5, 1);
+  pool.set(6, Availability::up, 0, 2);
+  pool.load(6, 2);
+  const std::map<BackendId, Standing> expected{
+      {0, Standing::down},      {1, Standing::maintenance}, {2, Standing::draining},
+      {3, Standing::slow_start}, {4, Standing::backup},      {5, Standing::full},
+      {6, Standing::over_load}, {7, Standing::takes}};
+  std::map<BackendId, Standing> noted;
+  std::vector<BackendId> order;
+  const auto ids = pool.select(KeyPolicy::client_id, 1, 16, [&](BackendId id, Standing s) {
+    noted[id] = s;
+    order.push_back(id);
+  });
+  assert_true(noted == expected);
+  assert_int_equal(order.size(), 8);
+  assert_true((ids == std::vector<BackendId>{7, 3, 6, 4}));
+}
+
+void test_no_backend(void**) {
+  config::Model m = sample_model();
+  m.pools[0].backends.clear();
+  Pool pool(m);
+  for (const KeyPolicy policy :
+       {KeyPolicy::client_id, KeyPolicy::round_robin, KeyPolicy::least_connections}) {
+    assert_true(pool.select(policy, 1, 3).empty());
+  }
+}
+
+void test_limits_count_exactly(void**) {
+  engine::BackendLoads loads;
+  assert_true(loads.try_add(1, 2));
+  assert_true(loads.try_add(1, 2));
+  assert_false(loads.try_add(1, 2));
+  assert_true(loads.try_add(1, 0));
+  assert_int_equal(loads.lookup(1), 3);
+  loads.subtract(1);
+  loads.subtract(1);
+  assert_true(loads.try_add(1, 2));
+  assert_int_equal(loads.lookup(1), 2);
+}
+
+}  // namespace
+
+int main() {
+  const CMUnitTest tests[] = {
+      cmocka_unit_test(test_who_is_passed_over),
+      cmocka_unit_test(test_full_is_passed_over),
+      cmocka_unit_test(test_load_limit_is_passed_over),
+      cmocka_unit_test(test_several_down_at_once),
+      cmocka_unit_test(test_slow_start),
+      cmocka_unit_test(test_weight_moves_little),
+      cmocka_unit_test(test_backup),
+      cmocka_unit_test(test_last_resorts),
+      cmocka_unit_test(test_reluctant_ones_take_all_if_alone),
+      cmocka_unit_test(test_round_robin_by_weight),
+      cmocka_unit_test(test_least_connections),
+      cmocka_unit_test(test_slow_start_of_turns_and_loads),
+      cmocka_unit_test(test_what_is_noted),
+      cmocka_unit_test(test_no_backend),
+      cmocka_unit_test(test_limits_count_exactly),
+  };
+  return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
