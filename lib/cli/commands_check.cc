@@ -50,8 +50,9 @@ Result<void> set_fall(Model& model, const Args& args) {
 
 Result<void> set_initial(Model& model, const Args& args) {
   using enum config::CheckInitial;
-  return set_check(model, args,
-                   [&](config::Check& c) { c.initial = args.choice("STATE", {up, down}); });
+  return set_check(model, args, [&](config::Check& c) {
+    c.initial = args.choice("STATE", {up, down});
+  });
 }
 
 Result<void> set_mqtt_version(Model& model, const Args& args) {
@@ -100,9 +101,8 @@ std::string render(const Table& table, const Args& args) {
 
 // The settings; a password only as such.
 Result<std::string> show_checks(Context& context, const Args& args) {
-  Table t({"pool", "check", "interval_ms", "timeout_ms", "rise", "fall", "initial",
-           "mqtt_version", "user", "password", "client_id", "http_port", "http_path",
-           "http_status"});
+  Table t({"pool", "check", "interval_ms", "timeout_ms", "rise", "fall", "initial", "mqtt_version",
+           "user", "password", "client_id", "http_port", "http_path", "http_status"});
   const auto count = [](auto n) { return Cell(static_cast<uint64_t>(n)); };
   for (const config::Pool& p : context.runtime.model().pools) {
     const config::Check& c = p.check;
@@ -116,17 +116,15 @@ Result<std::string> show_checks(Context& context, const Args& args) {
 }
 
 // Milliseconds, with as many digits as a check's duration means.
-Cell milliseconds_of(uint64_t microseconds) {
-  return static_cast<double>(microseconds / 100) / 10;
-}
+Cell milliseconds_of(uint64_t microseconds) { return static_cast<double>(microseconds / 100) / 10; }
 
 Result<std::string> show_health(Context& context, const Args& args) {
   Table t({"pool", "backend", "checked", "check", "state", "since_seconds", "last", "why",
            "took_ms", "ago_ms", "checks", "fails", "toward_change", "needed", "options"});
   for (const HealthRow& r : context.runtime.health()) {
     t.add({r.pool, r.backend, r.checked, r.check, r.state, r.since_seconds, r.last, r.why,
-           milliseconds_of(r.took_us), r.ago_ms, r.checks, r.fails,
-           uint64_t{r.toward_change}, uint64_t{r.needed}, r.options});
+           milliseconds_of(r.took_us), r.ago_ms, r.checks, r.fails, uint64_t{r.toward_change},
+           uint64_t{r.needed}, r.options});
   }
   return render(t, args);
 }
@@ -158,8 +156,8 @@ std::vector<Command> check_commands() {
        set_user},
       {"pool set POOL:pool check-password PASSWORD:check-password", "password of mqtt checks",
        anywhere, set_password},
-      {"pool set POOL:pool check-login none", "mqtt checks without user name and password", anywhere,
-       clear_user},
+      {"pool set POOL:pool check-login none", "mqtt checks without user name and password",
+       anywhere, clear_user},
       {"pool set POOL:pool check-client-id PREFIX:check-client-id",
        "Client ID of mqtt checks, to which some letters of this balancer and backend are added",
        anywhere, set_client_id},

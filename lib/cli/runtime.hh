@@ -71,7 +71,7 @@ struct HealthRow {
   std::string pool, backend, checked;  // checked: the endpoint that is asked
   std::string check, state;            // state: up, down
   uint64_t since_seconds = 0;
-  std::string last, why;               // last: passed, failed, none
+  std::string last, why;  // last: passed, failed, none
   uint64_t took_us = 0, ago_ms = 0;
   uint64_t checks = 0, fails = 0;
   uint32_t toward_change = 0, needed = 0;  // results in a row against the state
@@ -107,8 +107,8 @@ struct FlowFilter {
 struct RouteAnswer {
   std::string pool, backend, endpoint;
   uint64_t hash = 0;
-  std::vector<std::string> next;  // who is tried when it does not answer, in order
-  uint64_t slot = 0;              // of the pool's table
+  std::vector<std::string> next;           // who is tried when it does not answer, in order
+  uint64_t slot = 0;                       // of the pool's table
   std::vector<std::string> passed_over{};  // "NAME: why", in the table's order
 };
 

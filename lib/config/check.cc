@@ -34,8 +34,8 @@ Result<void> check_texts(const Check& check, const std::string& owner) {
   if (!check.http_path.starts_with('/') || check.http_path.size() > kMaxCheckText ||
       !std::all_of(check.http_path.begin(), check.http_path.end(), is_visible)) {
     return fail("check-http-path of " + owner + " is '" + check.http_path.substr(0, kMaxName) +
-                "': it must begin with '/' and have at most " +
-                std::to_string(kMaxCheckText) + " visible ASCII characters");
+                "': it must begin with '/' and have at most " + std::to_string(kMaxCheckText) +
+                " visible ASCII characters");
   }
   return {};
 }
@@ -91,9 +91,9 @@ Result<void> validate_check(const Check& check, const std::string& owner) {
   };
   for (const auto& n : numbers) {
     if (n.value >= 0 && n.range.contains(static_cast<uint64_t>(n.value))) continue;
-    return fail("check-" + std::string(n.name) + " of " + owner + " is " +
-                std::to_string(n.value) + ": it must be from " + std::to_string(n.range.least) +
-                " to " + std::to_string(n.range.most));
+    return fail("check-" + std::string(n.name) + " of " + owner + " is " + std::to_string(n.value) +
+                ": it must be from " + std::to_string(n.range.least) + " to " +
+                std::to_string(n.range.most));
   }
   return check_texts(check, owner);
 }

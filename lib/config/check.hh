@@ -25,8 +25,8 @@ struct Check {
   // A balancer that starts, or a pool that is checked from now on, serves at once.
   CheckInitial initial = CheckInitial::up;
   CheckMqtt mqtt_version = CheckMqtt::v3_1_1;
-  std::string user;      // empty: none
-  std::string password;  // empty: none
+  std::string user;                       // empty: none
+  std::string password;                   // empty: none
   std::string client_id = "mqlb-check-";  // what is unique is appended
   // Where EMQX says whether a balancer should send it clients.
   uint16_t http_port = 18083;

@@ -40,9 +40,9 @@ inline constexpr Range kCheckCountRange{1, 100};             // rise and fall
 inline constexpr Range kCheckHttpPortRange{1, 65535};
 inline constexpr Range kCheckHttpStatusRange{100, 599};
 inline constexpr Range kMaxConnectionsRange{0, 100'000'000};
-inline constexpr Range kCloseRateRange{1, 1'000'000};    // flows per second
-inline constexpr Range kSlowStartRange{0, 86'400};       // seconds
-inline constexpr Range kLoadFactorRange{0, 10'000};      // percent; below 101 only 0
+inline constexpr Range kCloseRateRange{1, 1'000'000};  // flows per second
+inline constexpr Range kSlowStartRange{0, 86'400};     // seconds
+inline constexpr Range kLoadFactorRange{0, 10'000};    // percent; below 101 only 0
 inline constexpr Range kMaxFailsRange{0, 1'000'000};
 inline constexpr Range kFailTimeoutRange{100, 3'600'000};  // milliseconds
 

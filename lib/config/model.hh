@@ -96,7 +96,7 @@ struct Pool {
   uint32_t connect_tries = 3;                       // brokers tried for one client, 1 to 16
   std::chrono::milliseconds connect_timeout{1000};  // for one try
   Check check;
-  std::chrono::seconds slow_start{0};               // until a backend that returns has its share
+  std::chrono::seconds slow_start{0};  // until a backend that returns has its share
   uint32_t load_factor = 0;   // percent of its share of the pool's load; above, it passes on; 0: no
   uint32_t close_rate = 500;  // flows closed per second, of a backend down or in maintenance
   bool close_on_down = true;  // a backend that is down has its flows closed

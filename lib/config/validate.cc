@@ -246,8 +246,8 @@ Result<void> check_backends(const Model& model, const OwnAddresses& own, const S
     }
     if (backend.endpoint.port == 0) return fail(me + ": port 0 is no port");
     if (auto r = check_range(backend.weight, kWeightRange, "weight of " + me); !r) return r;
-    if (auto r = check_range(backend.max_connections, kMaxConnectionsRange,
-                             "max-connections of " + me);
+    if (auto r =
+            check_range(backend.max_connections, kMaxConnectionsRange, "max-connections of " + me);
         !r) {
       return r;
     }
@@ -299,7 +299,8 @@ Result<void> check_pool_settings(const Pool& pool) {
 
 Result<void> check_checks(const Pool& pool, const SnatPool& snat) {
   const std::string me = label("pool", pool.name);
-  if (pool.check.kind != CheckKind::none && check_port_count(snat.first_port, snat.last_port) == 0) {
+  if (pool.check.kind != CheckKind::none &&
+      check_port_count(snat.first_port, snat.last_port) == 0) {
     return fail(me + ": SNAT pool '" + snat.name + "' has fewer than " +
                 std::to_string(kPortsPerCheckPort) + " ports: none is left for health checks");
   }

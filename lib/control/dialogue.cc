@@ -23,12 +23,9 @@ std::string hex_byte(uint8_t b) {
 
 // MQTT 3.1.1, table 3.1.
 string_view return_code_text(uint8_t code) {
-  constexpr string_view texts[] = {"accepted",
-                                   "unacceptable protocol version",
-                                   "client ID rejected",
-                                   "server unavailable",
-                                   "bad user name or password",
-                                   "not authorized"};
+  constexpr string_view texts[] = {
+      "accepted",           "unacceptable protocol version", "client ID rejected",
+      "server unavailable", "bad user name or password",     "not authorized"};
   return code < std::size(texts) ? texts[code] : string_view{};
 }
 
@@ -199,8 +196,8 @@ class HttpDialogue final : public Dialogue {
     string_view line = text.substr(0, end);
     if (line.ends_with('\r')) line.remove_suffix(1);
     const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-    if (line.size() < kStatusAt + 3 || !is_digit(line[7]) || line[8] != ' ' ||
-        !is_digit(line[9]) || !is_digit(line[10]) || !is_digit(line[11]) ||
+    if (line.size() < kStatusAt + 3 || !is_digit(line[7]) || line[8] != ' ' || !is_digit(line[9]) ||
+        !is_digit(line[10]) || !is_digit(line[11]) ||
         (line.size() > kStatusAt + 3 && line[12] != ' ')) {
       return malformed("malformed HTTP status line");
     }

@@ -38,8 +38,7 @@ uint64_t fold(const wire::Endpoint& endpoint) {
 
 }  // namespace
 
-HealthMonitor::Target HealthMonitor::Target::make(const config::Snapshot& snapshot,
-                                                  BackendId id) {
+HealthMonitor::Target HealthMonitor::Target::make(const config::Snapshot& snapshot, BackendId id) {
   const config::BackendEntry& entry = snapshot.backends[id];
   const config::PoolEntry& from = snapshot.pools[entry.pool];
   Target t;
@@ -90,8 +89,7 @@ std::optional<wire::Endpoint> HealthMonitor::choose_local(Target& target, Instan
   for (size_t i = 0; i < count; ++i) {
     const size_t n = (target.turn + i) % count;
     const auto& [address, first] = target.locals[n % target.locals.size()];
-    const wire::Endpoint local{address,
-                               static_cast<uint16_t>(first + n / target.locals.size())};
+    const wire::Endpoint local{address, static_cast<uint16_t>(first + n / target.locals.size())};
     const auto used = runs_.find({local, target.remote});
     if (used == runs_.end()) {
       target.turn = static_cast<uint32_t>(n + 1);
@@ -128,14 +126,15 @@ CheckPlan HealthMonitor::make_plan(BackendId id, const wire::Endpoint& local, In
   plan.tcp.iss = initial_sequence({local, target.remote}, now);
   plan.tcp.clock_offset = clock_offset_;
   plan.timeout = target.check.timeout;
-  // With the default prefix not longer than the 23 characters that every server takes (MQTT-3.1.3-5).
+  // With the default prefix not longer than the 23 characters that every server takes
+  // (MQTT-3.1.3-5).
   char unique[16];
-  std::snprintf(unique, sizeof unique, "%06x-%u",
-                static_cast<unsigned>(shared_.boot_id & 0xffffff), unsigned{id});
+  std::snprintf(unique, sizeof unique, "%06x-%u", static_cast<unsigned>(shared_.boot_id & 0xffffff),
+                unsigned{id});
   plan.dialogue = make_dialogue(target.check, target.check.client_id + unique, target.remote);
   if (target.check.kind != config::CheckKind::http) {
-    plan.header = proxy_header(snapshot_->pools[snapshot_->backends[id].pool], local,
-                               target.remote);
+    plan.header =
+        proxy_header(snapshot_->pools[snapshot_->backends[id].pool], local, target.remote);
   }
   return plan;
 }
@@ -201,8 +200,8 @@ void HealthMonitor::receive(base::MutableBytes frame, config::PortId port, Insta
     return;
   }
   const wire::TcpView tcp = packet.tcp();
-  const auto it = runs_.find({{packet.destination(), tcp.destination_port()},
-                              {packet.source(), tcp.source_port()}});
+  const auto it = runs_.find(
+      {{packet.destination(), tcp.destination_port()}, {packet.source(), tcp.source_port()}});
   if (it == runs_.end() || it->second.check.tcp().state() == TcpState::closed) {
     refuse(packet, port, now);
     return;

@@ -70,8 +70,9 @@ void HealthMonitor::adopt_backend(BackendId id, Instant now) {
   drop_runs(id);
   wanted.turn = random_.u32();
   const Duration spread = std::min<Duration>(kFirstSpread, wanted.check.interval);
-  wanted.next = now + Duration(static_cast<int64_t>(
-                          random_.below(static_cast<uint64_t>(spread.count()) + 1)));
+  wanted.next =
+      now +
+      Duration(static_cast<int64_t>(random_.below(static_cast<uint64_t>(spread.count()) + 1)));
   if (same_broker) {
     // Another way to ask is no reason to forget what is known.
     wanted.take_history(*target);
@@ -132,8 +133,7 @@ void HealthMonitor::note(BackendId id, const Verdict& verdict, Duration took, In
   target.passed = verdict.passed;
   target.judged = now;
   target.took = took;
-  const bool changed =
-      target.record.note(verdict.passed, target.check.rise, target.check.fall);
+  const bool changed = target.record.note(verdict.passed, target.check.rise, target.check.fall);
   if (changed) target.since = now;
   if (changed || target.record.checks() == 1 || (news && !target.record.up())) {
     if (report_) report_(id, target.record.up(), verdict.why, now);

@@ -48,14 +48,14 @@ class HealthMonitor {
     config::BackendId id = 0;
     wire::Endpoint checked;
     bool up = true;
-    base::Duration since{};   // in that state
-    std::string why;          // of the latest result; empty: none yet
-    bool passed = false;      // the latest result
-    base::Duration ago{};     // since then
+    base::Duration since{};  // in that state
+    std::string why;         // of the latest result; empty: none yet
+    bool passed = false;     // the latest result
+    base::Duration ago{};    // since then
     base::Duration took{};
     uint64_t checks = 0, failures = 0;
-    uint32_t contrary = 0;    // results in a row that speak against the state
-    std::string options;      // of the broker's latest SYN-ACK
+    uint32_t contrary = 0;  // results in a row that speak against the state
+    std::string options;    // of the broker's latest SYN-ACK
   };
   [[nodiscard]] std::vector<Row> rows(base::Instant now) const;
 

@@ -70,8 +70,8 @@ void TcpClient::arm(Instant now) {
 
 // Bytes of the next segment from `offset` of what was written; 0: the window is used up.
 size_t TcpClient::next_size(size_t offset) const {
-  const size_t most = std::min<size_t>(peer_mss_, setup_.mtu - own_headers()) -
-                      (timestamps_ ? kTimestampBytes : 0);
+  const size_t most =
+      std::min<size_t>(peer_mss_, setup_.mtu - own_headers()) - (timestamps_ ? kTimestampBytes : 0);
   const uint32_t window = std::min(send_window_, kInitialSegments * peer_mss_);
   const auto in_flight = static_cast<uint32_t>(snd_nxt_ - snd_una_);
   const size_t room = window > in_flight ? window - in_flight : 0;

@@ -149,8 +149,8 @@ bool TcpClient::take_data(const wire::Packet& packet, Instant now) {
   const auto skip = static_cast<size_t>(rcv_nxt_ - seq);
   const base::Bytes payload = packet.payload();
   if (skip < payload.size()) {
-    const base::Bytes fresh = payload.subspan(skip).first(
-        std::min<size_t>(payload.size() - skip, kWindow));
+    const base::Bytes fresh =
+        payload.subspan(skip).first(std::min<size_t>(payload.size() - skip, kWindow));
     in_.insert(in_.end(), fresh.begin(), fresh.end());
     rcv_nxt_ += static_cast<uint32_t>(fresh.size());
   }

@@ -17,8 +17,8 @@
 #include "lib/base/timer_wheel.hh"
 #include "lib/engine/arrival.hh"
 #include "lib/engine/context.hh"
-#include "lib/flow/proxy_table.hh"
 #include "lib/engine/selection.hh"
+#include "lib/flow/proxy_table.hh"
 #include "lib/flow/snat_ports.hh"
 #include "lib/proxy_protocol/proxy_protocol.hh"
 #include "lib/wire/build.hh"
@@ -68,8 +68,7 @@ class alignas(base::kCacheLine) Proxy {
   // Finds the SNAT port that a packet is for, well before process().
   void seek(Arrival& arrival, config::SnatId snat) const {
     const wire::TcpView tcp = arrival.packet.tcp();
-    const uint16_t broker =
-        context_.addresses.broker({arrival.packet.source(), tcp.source_port()});
+    const uint16_t broker = context_.addresses.broker({arrival.packet.source(), tcp.source_port()});
     const flow::SnatPorts* table = broker == EndpointMap::kNone ? nullptr : ports(broker, snat);
     arrival.port = table == nullptr ? nullptr : table->use_of(tcp.destination_port());
     if (arrival.port != nullptr) __builtin_prefetch(arrival.port);
@@ -149,8 +148,7 @@ class alignas(base::kCacheLine) Proxy {
   [[nodiscard]] static bool is_usual(const wire::Packet& packet, const flow::ProxyFlow& f);
   void act(wire::Packet& packet, const Frame& frame, FlowIndex index);
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
-  void pass_on(wire::Packet& packet, const Frame& frame, const flow::ProxyFlow& f,
-               bool strip_sack);
+  void pass_on(wire::Packet& packet, const Frame& frame, const flow::ProxyFlow& f, bool strip_sack);
   [[nodiscard]] bool sacks_known(const wire::Packet& packet, FlowIndex index);
   void make_ports(uint16_t broker, config::SnatId snat);
   void take_stray(const Arrival& arrival);

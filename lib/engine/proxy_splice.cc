@@ -103,8 +103,7 @@ void Proxy::take_stray(const Arrival& arrival) {
       return;
     }
   }
-  reset_unknown(context_, arrival.packet, *arrival.frame, Drop::unknown_flow,
-                Event::rst_to_broker);
+  reset_unknown(context_, arrival.packet, *arrival.frame, Drop::unknown_flow, Event::rst_to_broker);
 }
 
 // True for most segments: one of a spliced flow, neither of which needs a watch.

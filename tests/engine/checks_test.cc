@@ -1,5 +1,5 @@
-// Health checks through the whole engine: brokers of the simulator behind links that lose, repeat and
-// reorder, checks that share SNAT addresses with clients' flows, ports that cores pass on.
+// Health checks through the whole engine: brokers of the simulator behind links that lose, repeat
+// and reorder, checks that share SNAT addresses with clients' flows, ports that cores pass on.
 #include <algorithm>
 #include <map>
 
@@ -131,8 +131,7 @@ class CheckedDut final : public sim::Dut {
 struct CheckWorld {
   CheckWorld(const config::Model& model, std::vector<CoreRole> cores, const sim::LinkConfig& link,
              uint64_t seed)
-      : dut(model, std::move(cores)),
-        world({.seed = seed, .max_frames_per_event = 24}, dut) {
+      : dut(model, std::move(cores)), world({.seed = seed, .max_frames_per_event = 24}, dut) {
     const ProxyProtocol version = model.pools[0].proxy_protocol;
     sim::HostConfig client;
     client.name = "client";
@@ -208,7 +207,8 @@ void expect_in_order(CheckWorld& w, CheckKind kind, ProxyProtocol version, bool 
     if (headed) assert_true(account.good_headers + 1 >= account.accepted);
     // Orderly at the broker: no reset, which some of them log.
     for (const auto& [reason, count] : account.ends) {
-      if (reason != sim::CloseReason::normal) fail_msg("%s", std::string(to_string(reason)).c_str());
+      if (reason != sim::CloseReason::normal)
+        fail_msg("%s", std::string(to_string(reason)).c_str());
     }
   }
   engine::LocalEngine& engine = w.dut.engine();

@@ -144,8 +144,14 @@ Model all_settings_changed() {
   m.pools[2].fallback = config::KeyPolicy::round_robin;
   m.pools[2].proxy_protocol = config::ProxyProtocol::v1;
   m.pools[2].check.kind = config::CheckKind::http;
-  m.listeners.push_back({"six", endpoint("[2001:db8:1::10]:8883"), "all", 4096, milliseconds(500),
-                         config::ListenerMode::tcp, seconds(90), {}});
+  m.listeners.push_back({"six",
+                         endpoint("[2001:db8:1::10]:8883"),
+                         "all",
+                         4096,
+                         milliseconds(500),
+                         config::ListenerMode::tcp,
+                         seconds(90),
+                         {}});
   m.listeners[0].rules = {{"first", "third", "car-*", "b?b", mqlb::mqtt::Version::v5_0},
                           {"second", "all", "", "bob", {}},
                           {"last", "third", "", "", mqlb::mqtt::Version::v3_1}};

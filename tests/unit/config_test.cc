@@ -196,15 +196,15 @@ void pools(void**) {
        [](Model& m) { m.pools[0].check.http_status = 600; }},
       {"check-http-path of pool 'emqx' is 'status': it must begin with '/'",
        [](Model& m) { m.pools[0].check.http_path = "status"; }},
-      {"check-http-path of pool 'emqx' is '/", [](Model& m) { m.pools[0].check.http_path = "/a b"; }},
+      {"check-http-path of pool 'emqx' is '/",
+       [](Model& m) { m.pools[0].check.http_path = "/a b"; }},
       {"check-http-path of pool 'emqx' is '/",
        [](Model& m) { m.pools[0].check.http_path = "/" + std::string(256, 'x'); }},
       {"check-client-id of pool 'emqx' must have 1 to 48",
        [](Model& m) { m.pools[0].check.client_id.clear(); }},
       {"check-user of pool 'emqx' is longer than 256 bytes",
        [](Model& m) { m.pools[0].check.user = std::string(257, 'u'); }},
-      {"check-user of pool 'emqx' is not UTF-8",
-       [](Model& m) { m.pools[0].check.user = "\xff"; }},
+      {"check-user of pool 'emqx' is not UTF-8", [](Model& m) { m.pools[0].check.user = "\xff"; }},
       {"check-password of pool 'emqx' needs check-user",
        [](Model& m) { m.pools[0].check.password = "secret"; }},
       {"SNAT pool 'outside' has fewer than 32 ports",
@@ -269,15 +269,21 @@ void listeners_and_settings(void**) {
          m.listeners[0].rules = {{"r", "emqx", "*", "", {}}};
        }},
       {"rule 'r' of listener 'mqtt' is met by every client",
-       [](Model& m) { m.listeners[0].rules = {{"r", "emqx", "", "", {}}}; }},
+       [](Model& m) {
+         m.listeners[0].rules = {{"r", "emqx", "", "", {}}};
+       }},
       {"rule 'r' of listener 'mqtt' uses pool 'none', which does not exist",
-       [](Model& m) { m.listeners[0].rules = {{"r", "none", "*", "", {}}}; }},
+       [](Model& m) {
+         m.listeners[0].rules = {{"r", "none", "*", "", {}}};
+       }},
       {"rule 'r' is there twice",
        [](Model& m) {
          m.listeners[0].rules = {{"r", "emqx", "a", "", {}}, {"r", "emqx", "b", "", {}}};
        }},
       {"user-name of rule 'r' of listener 'mqtt': a pattern has at most 128 characters",
-       [](Model& m) { m.listeners[0].rules = {{"r", "emqx", "", "a b", {}}}; }},
+       [](Model& m) {
+         m.listeners[0].rules = {{"r", "emqx", "", "a b", {}}};
+       }},
       {"client-id of rule 'r' of listener 'mqtt': a pattern has at most 128 characters",
        [](Model& m) {
          m.listeners[0].rules = {{"r", "emqx", std::string(129, 'a'), "", {}}};

@@ -128,8 +128,9 @@ void test_http(void**) {
   expect(check, {"HTTP/1.1 503 x\r\n", true, "HTTP status 503"});
   // Whatever follows, chunked or not, is not looked at.
   const auto dialogue = make(check_of(CheckKind::http));
-  const auto verdict = dialogue->read(base::as_bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"
-                                                     "\r\n\r\nffffffffffffffff\r\n"));
+  const auto verdict =
+      dialogue->read(base::as_bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"
+                                    "\r\n\r\nffffffffffffffff\r\n"));
   assert_true(verdict && verdict->passed);
 }
 

@@ -1,5 +1,5 @@
-// The monitor on a virtual clock: when it checks, from where, what it makes of the results, and what
-// a changed configuration does to checks under way.
+// The monitor on a virtual clock: when it checks, from where, what it makes of the results, and
+// what a changed configuration does to checks under way.
 #include "lib/control/health_monitor.hh"
 
 #include <algorithm>
@@ -205,8 +205,8 @@ void test_record(void**) {
       {true, "+----", "++++-"},
       {true, "+----++", "++++--+"},
       {true, "+----+-++", "++++----+"},
-      {true, "--", "--"},    // the first result decides at once
-      {false, "+", "+"},     // likewise
+      {true, "--", "--"},  // the first result decides at once
+      {false, "+", "+"},   // likewise
       {false, "-+-++", "----+"},
       {true, "-++", "--+"},
   };
@@ -390,7 +390,7 @@ void test_proxy_headers(void**) {
       assert_int_equal(header->has_crc32c, version == ProxyProtocol::v2);
       ids.emplace(base::as_text(header->unique_id));
     }
-    assert_int_equal(ids.size(), version == ProxyProtocol::v2 ? bench.headers.size()
+    assert_int_equal(ids.size(), version == ProxyProtocol::v2   ? bench.headers.size()
                                  : version == ProxyProtocol::v1 ? 1
                                                                 : 0);
     for (const auto& r : bench.monitor->rows(Instant(bench.now))) {
@@ -415,8 +415,8 @@ void test_changes_end_checks(void**) {
   } rows[] = {
       {"no check", [](config::Model& m) { m.pools[0].check.kind = CheckKind::none; }, false},
       {"another kind", [](config::Model& m) { m.pools[0].check.kind = CheckKind::tcp; }, true},
-      {"removed",
-       [](config::Model& m) { m.pools[0].backends.erase(m.pools[0].backends.begin()); }, false},
+      {"removed", [](config::Model& m) { m.pools[0].backends.erase(m.pools[0].backends.begin()); },
+       false},
       {"SNAT address gone",
        [](config::Model& m) { m.snat_pools[0].addresses = {ip("198.18.1.105")}; }, true},
   };
