@@ -97,8 +97,7 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   pass_on(packet, frame, f);
 }
 
-[[gnu::always_inline]] inline void Worker::pass_on(wire::Packet& packet, const Frame& frame,
-                                                   WorkerFlow& f) {
+[[gnu::always_inline]] inline void Worker::pass_on(wire::Packet& packet, const Frame& frame, WorkerFlow& f) {
   f.last_seen = context_.now_seconds;
   count_progress(packet, f);
   if (mac_hash(packet.ethernet().source_bits()) != f.client_mac_hash) follow_mac(packet, f);
@@ -129,8 +128,7 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
 // How far the client has sent and acknowledged; repetitions count once. Segments of somebody who
 // guesses must not move it: neither those that carry nothing, nor any that lie further ahead than a
 // client would send into the dark.
-[[gnu::always_inline]] inline void Worker::count_progress(const wire::Packet& packet,
-                                                          WorkerFlow& f) {
+[[gnu::always_inline]] inline void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
   const wire::TcpView tcp = packet.tcp();
   if (tcp.has(wire::kSyn) || tcp.has(wire::kRst)) return;
   const base::Seq32 end = packet.segment_end();
