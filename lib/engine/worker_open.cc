@@ -204,6 +204,7 @@ void Worker::receive(const Opened& message) {
   const bool timestamps = a.negotiated.timestamps;
   give_back(a);
   flows_.rest(message.to.flow).tsecr_floor = message.tsecr_floor;
+  flows_.rest(message.to.flow).fresh_since = 0;
   if (timestamps) f->flags |= flow::kOldTsecr;
   for (size_t i = 0; i < count; ++i) {
     const wire::ParseRules rules{context_.shared.port_macs[frames[i].port], 0xffff};

@@ -147,13 +147,16 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
 }
 
 // The client echoes our own timestamps until data of the broker reaches it in order; the broker
-// never sent those. The floor is our clock at the splice, so it also tells the flow's age: segments
-// that were overtaken are past when the check ends.
+// never sent those. A while after the first segment that echoes the broker's, those that it overtook
+// are past.
 void Worker::raise_old_tsecr(const wire::Packet& packet, FlowIndex index) {
-  constexpr uint32_t kLongPast = 5000;  // milliseconds
-  const uint32_t floor = flows_.rest(index).tsecr_floor;
-  const bool raised = splice::raise_tsecr(packet, floor);
-  if (!raised && cookies_.timestamp(context_.now) - floor > kLongPast) {
+  constexpr uint16_t kLongPast = 5;  // seconds: older segments than this do not come any more
+  flow::WorkerFlowRest& rest = flows_.rest(index);
+  if (splice::raise_tsecr(packet, rest.tsecr_floor)) {
+    rest.fresh_since = 0;
+  } else if (rest.fresh_since == 0) {
+    rest.fresh_since = static_cast<uint16_t>(context_.now_seconds);
+  } else if (static_cast<uint16_t>(context_.now_seconds - rest.fresh_since) > kLongPast) {
     flows_[index].flags &= static_cast<uint8_t>(~flow::kOldTsecr);
   }
 }

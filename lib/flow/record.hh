@@ -107,6 +107,8 @@ struct WorkerFlowRest {
   config::ListenerId listener = 0;
   uint16_t generation = 0;    // counts the flows that had this index
   uint16_t idle_timeout = 0;  // units of kIdleUnit seconds
+  // With kOldTsecr: since when (seconds) the client echoes nothing older; 0: it still may.
+  uint16_t fresh_since = 0;
 };
 inline constexpr uint32_t kIdleUnit = 4;
 static_assert(sizeof(WorkerFlowRest) == 24);
