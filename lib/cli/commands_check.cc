@@ -115,8 +115,11 @@ Result<std::string> show_checks(Context& context, const Args& args) {
   return render(t, args);
 }
 
-// Milliseconds, with as many digits as a check's duration means.
-Cell milliseconds_of(uint64_t microseconds) { return static_cast<double>(microseconds / 100) / 10; }
+// Milliseconds, to a tenth: control does not look more often.
+Cell milliseconds_of(uint64_t microseconds) {
+  const uint64_t tenths = microseconds / 100;
+  return static_cast<double>(tenths) / 10;
+}
 
 Result<std::string> show_health(Context& context, const Args& args) {
   Table t({"pool", "backend", "checked", "check", "state", "since_seconds", "last", "why",

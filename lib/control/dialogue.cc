@@ -1,5 +1,6 @@
 #include "lib/control/dialogue.hh"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace mqlb::control {
@@ -216,9 +217,10 @@ class HttpDialogue final : public Dialogue {
 }  // namespace
 
 std::optional<Verdict> Dialogue::read(Bytes bytes) {
-  received_.insert(received_.end(), bytes.begin(), bytes.end());
+  const Bytes fresh = bytes.first(std::min(bytes.size(), kMostBytes - received_.size()));
+  received_.insert(received_.end(), fresh.begin(), fresh.end());
   auto verdict = judge(received_);
-  if (!verdict && received_.size() >= kMostBytes) {
+  if (!verdict && received_.size() == kMostBytes) {
     return malformed("no " + std::string(awaited()) + " in the first " +
                      std::to_string(received_.size()) + " bytes");
   }
