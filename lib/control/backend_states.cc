@@ -217,7 +217,7 @@ void BackendStates::publish(BackendId id) {
 
 BackendStates::Row BackendStates::row(BackendId id, Instant now) const {
   const Entry& e = entries_[id];
-  const uint32_t taking = 100 - uint32_t{e.withheld} * 100 / 65535;
+  const uint32_t taking = (65535U - e.withheld) * 100 / 65535;  // 100 only when it has all
   return {e.state, e.why, now - e.since, taking, e.load_limit, e.closed};
 }
 

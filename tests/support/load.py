@@ -16,6 +16,7 @@ class Client(asyncio.Protocol):
 
     def __init__(self, client_id, version, keep_alive):
         loop = asyncio.get_running_loop()
+        self.client_id = client_id
         self._connect = mqtt.Connect(client_id, version, keep_alive=keep_alive).encode()
         self._version = version
         self._parser = mqtt.Parser()
@@ -111,6 +112,12 @@ class Load:
         """Why connections ended, of those that did."""
         return [c.ended for c in self.clients if c.ended]
 
+    async def forget_ended(self):
+        """Client IDs of connections that ended; the next call says only of later ones."""
+        over = [c.client_id for c in self.clients if c.ended]
+        self.clients = [c for c in self.clients if not c.ended]
+        return over
+
     async def close(self, how="disconnect", newest=0):
         """Closes all, or the newest: by `disconnect` (DISCONNECT and FIN), `fin`, or `reset`."""
         keep = len(self.clients) - newest if newest else 0
@@ -129,7 +136,7 @@ class Load:
 
     async def run(self):
         await agent.serve({name: getattr(self, name)
-                           for name in ("open", "echo", "ended", "close")})
+                           for name in ("open", "echo", "ended", "forget_ended", "close")})
 
 
 if __name__ == "__main__":
