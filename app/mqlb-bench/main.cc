@@ -21,10 +21,11 @@ struct Case {
   std::string_view name;
   base::Result<Figures> (*measure)(const CaseOptions&);
   std::string_view what;
+  bool may_stand_alone = false;  // needs no standing flows
 };
 constexpr Case kCases[] = {
     {"spliced", measure_spliced, "spliced packets, beside a plain NAT"},
-    {"connections", measure_connections, "whole connections"},
+    {"connections", measure_connections, "whole connections (beside 0 flows, too)", true},
     {"floods", measure_floods, "SYNs, forged ACKs, unknown flows"},
     {"ports", measure_ports, "spliced packets by ports over rings"},
     {"memory", measure_memory, "memory of flows"},
@@ -43,12 +44,12 @@ void print_usage() {
 }
 
 template <typename T>
-bool parse_number(std::string_view text, uint64_t most, T& out) {
+bool parse_number(std::string_view text, uint64_t least, uint64_t most, T& out) {
   uint64_t n = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, n);
   out = static_cast<T>(n);
-  return error == std::errc() && rest == end && n > 0 && n <= most;
+  return error == std::errc() && rest == end && n >= least && n <= most;
 }
 
 bool parse_flows(std::string_view text, std::vector<uint32_t>& out) {
@@ -56,7 +57,7 @@ bool parse_flows(std::string_view text, std::vector<uint32_t>& out) {
   while (true) {
     const size_t comma = text.find(',');
     uint32_t n = 0;
-    if (!parse_number(text.substr(0, comma), kMostFlows, n)) return false;
+    if (!parse_number(text.substr(0, comma), 0, kMostFlows, n)) return false;
     out.push_back(n);
     if (comma == std::string_view::npos) return true;
     text.remove_prefix(comma + 1);
@@ -78,7 +79,7 @@ bool parse_arguments(int argc, char** argv, Arguments& out) {
   int choice = 0;
   while ((choice = getopt_long(argc, argv, "", options, nullptr)) != -1) {
     if (choice == 'f' && parse_flows(optarg, out.options.flows)) continue;
-    if (choice == 'r' && parse_number(optarg, 1000, out.options.runs)) continue;
+    if (choice == 'r' && parse_number(optarg, 1, 1000, out.options.runs)) continue;
     if (choice != 'j') return false;
     out.json = true;
   }
@@ -91,7 +92,10 @@ bool parse_arguments(int argc, char** argv, Arguments& out) {
   if (out.cases.empty()) {
     for (const Case& c : kCases) out.cases.push_back(&c);
   }
-  return true;
+  const auto& flows = out.options.flows;
+  return std::find(flows.begin(), flows.end(), 0U) == flows.end() ||
+         std::all_of(out.cases.begin(), out.cases.end(),
+                     [](const Case* c) { return c->may_stand_alone; });
 }
 
 int run(int argc, char** argv) {

@@ -16,8 +16,8 @@ SLOTS = 65537
 # Flows by case: those that the goals are for, and few that fit the caches. Others get mqlb-bench's
 # own choice.
 FLOWS = {
-    "spliced": (1000, 100_000, 1_000_000, 10_000_000),
-    "connections": (1000, 100_000, 1_000_000),
+    "spliced": (1000, 100_000, 1_000_000, 4_000_000, 10_000_000),
+    "connections": (0, 100_000, 1_000_000),
     "floods": (1000, 100_000, 1_000_000),
     "split": (1000, 100_000),
     "memory": (100_000, 1_000_000, 10_000_000),
