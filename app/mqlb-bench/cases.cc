@@ -23,7 +23,6 @@ using Burst = std::array<Frame, kBurst>;
 constexpr size_t kSmall = 66;  // with timestamps, 64 would leave no room for payload
 constexpr size_t kFull = 1514;
 constexpr unsigned kBursts = 4000;            // of one run
-constexpr std::chrono::seconds kSettled{61};  // what only young flows are checked for is over
 constexpr std::chrono::seconds kReaped{5};    // closing timeout, and a sweep of the table
 constexpr uint32_t kRoom = 8192;              // flows beyond the standing ones
 
@@ -42,15 +41,8 @@ base::Result<Standing> open_standing(uint32_t flows) {
   FleetOptions options;
   options.flows = flows;
   out.fleet = std::make_unique<Fleet>(*out.rig, options);
-  out.fleet->open(0, flows);
+  out.fleet->settle();
   if (!out.fleet->failure().empty()) return base::fail(out.fleet->failure());
-  out.rig->pass(kSettled);
-  for (uint32_t i = 0; i < flows; ++i) {
-    std::array frames{out.fleet->client_segment(i, kSmall)};
-    out.rig->run(frames);
-    frames[0] = out.fleet->broker_segment(i, kSmall);
-    out.rig->run(frames);
-  }
   return out;
 }
 

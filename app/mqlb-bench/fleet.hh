@@ -36,6 +36,8 @@ class Fleet {
 
   // Opens flows [from, to), each to the spliced state. Returns the cycles that the cores took.
   Cycles open(uint32_t from, uint32_t to);
+  // Opens all, past what is checked for young flows only. failure() tells if that did not work.
+  void settle();
   // CONNACK, a PUBLISH, DISCONNECT, both FINs and their acknowledgements.
   Cycles talk_and_close(uint32_t from, uint32_t to);
   // A data segment of a flow's client, or of its broker, that continues what was sent.

@@ -26,7 +26,6 @@ using Mbufs = std::array<rte_mbuf*, kBurst>;
 constexpr size_t kSmall = 66;  // with timestamps, 64 would leave no room for payload
 constexpr size_t kFull = 1514;
 constexpr unsigned kBursts = 2000;            // of one run
-constexpr std::chrono::seconds kSettled{61};  // what only young flows are checked for is over
 constexpr unsigned kRoom = 1024;              // frames in a ring
 constexpr uint16_t kPorts = 2;
 
@@ -135,20 +134,6 @@ Figure figure(const std::string& what, uint64_t flows, std::vector<double> runs,
   return {what, flows, runs[runs.size() / 2], runs.front(), runs.back(), unit};
 }
 
-// Flows past the first checks of the spliced state.
-base::Result<void> settle(Rig& rig, Fleet& fleet) {
-  fleet.open(0, fleet.size());
-  if (!fleet.failure().empty()) return base::fail(fleet.failure());
-  rig.pass(kSettled);
-  for (uint32_t i = 0; i < fleet.size(); ++i) {
-    std::array frames{fleet.client_segment(i, kSmall)};
-    rig.run(frames);
-    frames[0] = fleet.broker_segment(i, kSmall);
-    rig.run(frames);
-  }
-  return {};
-}
-
 struct Way {
   config::PortId from, to;
   size_t size;  // of a frame, bytes
@@ -228,7 +213,8 @@ base::Result<Figures> measure_ports(const CaseOptions& options) {
     FleetOptions fleet_options;
     fleet_options.flows = flows;
     Fleet fleet(**rig, fleet_options);
-    if (auto done = settle(**rig, fleet); !done) return tl::unexpected(done.error());
+    fleet.settle();
+    if (!fleet.failure().empty()) return base::fail(fleet.failure());
     for (const Way way : {Way{kClients, kBrokers, kSmall}, Way{kBrokers, kClients, kSmall},
                           Way{kClients, kBrokers, kFull}, Way{kBrokers, kClients, kFull}}) {
       auto done = measure_way(**rig, fleet, **ports, options, way, out);

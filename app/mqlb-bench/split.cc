@@ -21,30 +21,9 @@ constexpr auto kWorker = SplitRig::kWorker;
 constexpr auto kProxy = SplitRig::kProxy;
 constexpr size_t kSize = 66;
 constexpr unsigned kBursts = 4000;            // of one run
-constexpr std::chrono::seconds kSettled{61};  // what only young flows are checked for is over
 constexpr std::chrono::seconds kReaped{5};    // closing timeout, and a sweep of the table
 constexpr uint32_t kRoom = 8192;              // flows beyond the standing ones
 constexpr uint32_t kConnections = 1024;       // of one run
-
-base::Result<void> open_standing(Balancer& balancer, Fleet& fleet) {
-  fleet.open(0, fleet.size());
-  if (!fleet.failure().empty()) return base::fail(fleet.failure());
-  balancer.pass(kSettled);
-  for (const config::PortId port : {kClients, kBrokers}) {
-    uint32_t at = 0;
-    while (at != fleet.size()) {
-      balancer.step(port, [&](std::span<Frame> frames) {
-        size_t count = 0;
-        for (; count < frames.size() && at < fleet.size(); ++at) {
-          frames[count++] =
-              port == kClients ? fleet.client_segment(at, kSize) : fleet.broker_segment(at, kSize);
-        }
-        return count;
-      });
-    }
-  }
-  return {};
-}
 
 // Both deployments with the same flows.
 struct Pair {
@@ -68,11 +47,9 @@ base::Result<Pair> open_pair(uint32_t flows) {
   options.flows = flows;
   out.one_fleet = std::make_unique<Fleet>(*out.one, options);
   out.clients = std::make_unique<Fleet>(*out.split, options);
-  if (auto done = open_standing(*out.one, *out.one_fleet); !done) {
-    return tl::unexpected(done.error());
-  }
-  if (auto done = open_standing(*out.split, *out.clients); !done) {
-    return tl::unexpected(done.error());
+  for (Fleet* fleet : {out.one_fleet.get(), out.clients.get()}) {
+    fleet->settle();
+    if (!fleet->failure().empty()) return base::fail(fleet->failure());
   }
   out.brokers = std::make_unique<Fleet>(*out.clients);
   return out;
