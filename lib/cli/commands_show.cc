@@ -99,9 +99,11 @@ Result<std::string> show_neighbours(Context& c, const Args& args) {
 }
 
 Result<std::string> show_snat(Context& c, const Args& args) {
-  Table t({"snat", "address", "ports", "backend", "in_use", "quarantined", "capacity"});
+  Table t({"snat", "address", "ports", "backend", "in_use", "quarantined", "capacity",
+           "used_percent", "state"});
   for (const SnatRow& r : c.runtime.snats()) {
-    t.add({r.pool, r.address, r.ports, r.backend, r.in_use, r.quarantined, r.capacity});
+    t.add({r.pool, r.address, r.ports, r.backend, r.in_use, r.quarantined, r.capacity,
+           r.used_percent(), std::string(r.state())});
   }
   return render(t, args);
 }

@@ -88,6 +88,16 @@ struct SnatRow {
   std::string pool, address, ports;
   std::string backend;  // use is counted per (address, backend)
   uint64_t in_use = 0, quarantined = 0, capacity = 0;
+
+  // A port in quarantine is as good as in use to a new client.
+  [[nodiscard]] uint64_t used_percent() const {
+    return capacity == 0 ? 100 : (in_use + quarantined) * 100 / capacity;
+  }
+  [[nodiscard]] std::string_view state() const {
+    constexpr uint64_t kWarning = 80;
+    if (in_use + quarantined >= capacity) return "exhausted";
+    return used_percent() >= kWarning ? "warning" : "ok";
+  }
 };
 
 struct FlowRow {

@@ -358,10 +358,29 @@ void completion(void**) {
   }
 }
 
+void use_of_snat_ports(void** /*state*/) {
+  const struct {
+    uint64_t in_use, quarantined, capacity, percent;
+    const char* state;
+  } table[] = {
+      {0, 0, 100, 0, "ok"},         {79, 0, 100, 79, "ok"},       {40, 40, 100, 80, "warning"},
+      {98, 1, 100, 99, "warning"},  {60, 40, 100, 100, "exhausted"}, {0, 0, 0, 100, "exhausted"},
+  };
+  for (const auto& row : table) {
+    cli::SnatRow snat;
+    snat.in_use = row.in_use;
+    snat.quarantined = row.quarantined;
+    snat.capacity = row.capacity;
+    assert_int_equal(snat.used_percent(), row.percent);
+    assert_string_equal(std::string(snat.state()).c_str(), row.state);
+  }
+}
+
 }  // namespace
 
 int main() {
   const CMUnitTest tests[] = {
+      cmocka_unit_test(use_of_snat_ports),
       cmocka_unit_test(every_command_in_its_good_form),
       cmocka_unit_test(every_argument_in_a_bad_form),
       cmocka_unit_test(wrong_lines),
