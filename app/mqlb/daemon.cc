@@ -16,6 +16,9 @@ namespace {
 // Messages that a core's queue holds: every connecting client may have a few under way.
 constexpr unsigned kMessageRoom = 16384;
 
+// What operators are told without asking.
+void print_line(const std::string& line) { std::fprintf(stderr, "mqlb: %s\n", line.c_str()); }
+
 int run_core(void* loop) {
   static_cast<dpdk::CoreLoop*>(loop)->run();
   return 0;
@@ -109,7 +112,8 @@ base::Result<void> Daemon::build() {
   states_ = std::make_unique<control::BackendStates>(
       shared_.status, shared_.loads,
       [this](config::BackendId id, uint32_t most) { return close_flows(id, most); },
-      [](const std::string& line) { std::fprintf(stderr, "mqlb: %s\n", line.c_str()); });
+      print_line);
+  snat_watch_ = std::make_unique<control::SnatWatch>(shared_.loads, print_line);
   states_->adopt(*snapshot_, clock_.now());
   make_health();
   return {};
@@ -175,6 +179,7 @@ void Daemon::advance() {
   health_->advance(clock_.now());
   watch_failures(clock_.now());
   states_->advance(clock_.now());
+  snat_watch_->advance(*snapshot_, clock_.now());
 }
 
 // What connections met since the last look.

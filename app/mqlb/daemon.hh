@@ -11,6 +11,7 @@
 #include "lib/cli/runtime.hh"
 #include "lib/control/backend_states.hh"
 #include "lib/control/health_monitor.hh"
+#include "lib/control/snat_watch.hh"
 #include "lib/dpdk/clock.hh"
 #include "lib/dpdk/core_loop.hh"
 #include "lib/dpdk/fabric.hh"
@@ -87,6 +88,7 @@ class Daemon : public cli::Runtime {
   std::unique_ptr<engine::ArpResolver> resolver_;
   std::unique_ptr<control::BackendStates> states_;
   std::unique_ptr<control::HealthMonitor> health_;
+  std::unique_ptr<control::SnatWatch> snat_watch_;
   std::array<uint64_t, config::kMaxBackends> faults_{};  // by backend, as seen last
   std::vector<DataCore> cores_;
   bool stop_requested_ = false;
