@@ -28,6 +28,15 @@ class Recorder:
     def __exit__(self, *_):
         self._sock.close()
 
+    def so_far(self):
+        """The frames since the last call; at most as many as the socket's buffer holds."""
+        frames = []
+        while True:
+            try:
+                frames.append(Ether(self._sock.recv(65536, socket.MSG_DONTWAIT)))
+            except BlockingIOError:
+                return frames
+
     def until_closed(self, port, timeout=10):
         """Reads until both sides of the connection from this client port have closed, or one has
         reset it, and the last acknowledgement has passed. Returns the frames of that connection."""
