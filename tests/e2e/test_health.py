@@ -105,7 +105,8 @@ def test_real_brokers_are_up_and_do_not_complain(balancer, topology, rabbits, mo
         segments = [f[TCP] for r in recorders for f in r.so_far()
                     if TCP in f and {f[TCP].sport, f[TCP].dport} & set(CHECK_PORTS)]
         assert len(segments) > 200
-        assert not any(s.flags & RST for s in segments)
+        # A broker that a connection tells nothing may end it as it likes; a check ends in order.
+        assert not any(s.flags & RST and s.sport in CHECK_PORTS for s in segments)
     assert logs.complaints() == []
     if kind == "mqtt":
         accepted = [client_id for node in rabbits for client_id, _ in node.accepted()]
