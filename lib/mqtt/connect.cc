@@ -202,7 +202,7 @@ std::string_view to_string(Version version) {
   return "unknown";
 }
 
-size_t encode_connack_unavailable(Version version, base::MutableBytes out) {
+size_t encode_connack_unavailable(Version version, base::MutableBytes out, Unavailable why) {
   base::ByteWriter writer(out);
   constexpr uint8_t kConnack = 0x20;
   constexpr uint8_t kNoSessionPresent = 0;
@@ -210,8 +210,8 @@ size_t encode_connack_unavailable(Version version, base::MutableBytes out) {
   if (version == Version::v5_0) {
     writer.u8(3);
     writer.u8(kNoSessionPresent);
-    writer.u8(0x88);  // Server unavailable, section 3.2.2.2
-    writer.u8(0);     // no properties
+    writer.u8(static_cast<uint8_t>(why));
+    writer.u8(0);  // no properties
   } else {
     writer.u8(2);
     writer.u8(kNoSessionPresent);

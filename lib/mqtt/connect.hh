@@ -55,9 +55,18 @@ using ConnectResult = std::variant<Connect, NeedMore, Malformed>;
 // only when the whole packet is at hand.
 [[nodiscard]] ConnectResult parse_connect(base::Bytes bytes);
 
-// The CONNACK that says "server unavailable" in the client's version: return code 3, or reason
-// 0x88 (5.0). At most kMaxConnack bytes; returns how many were written.
+// Why a client is not served now. Before 5.0 there is one code for all.
+enum class Unavailable : uint8_t {
+  server_unavailable = 0x88,
+  server_busy = 0x89,
+  quota_exceeded = 0x97,            // a count is at its limit
+  connection_rate_exceeded = 0x9f,  // a rate is
+};
+
+// The CONNACK that says so in the client's version: return code 3, or the reason (5.0, section
+// 3.2.2.2). At most kMaxConnack bytes; returns how many were written.
 inline constexpr size_t kMaxConnack = 5;
-size_t encode_connack_unavailable(Version version, base::MutableBytes out);
+size_t encode_connack_unavailable(Version version, base::MutableBytes out,
+                                  Unavailable why = Unavailable::server_unavailable);
 
 }  // namespace mqlb::mqtt

@@ -458,16 +458,23 @@ void test_one_byte_of_a_text(void**) {
 void test_connack(void**) {
   const struct {
     Version version;
+    Unavailable why;
     string expected;
-  } rows[] = {{Version::v3_1, bytes({0x20, 0x02, 0x00, 0x03})},
-              {Version::v3_1_1, bytes({0x20, 0x02, 0x00, 0x03})},
-              {Version::v5_0, bytes({0x20, 0x03, 0x00, 0x88, 0x00})}};
+  } rows[] = {
+      {Version::v3_1, Unavailable::server_unavailable, bytes({0x20, 0x02, 0x00, 0x03})},
+      {Version::v3_1_1, Unavailable::server_unavailable, bytes({0x20, 0x02, 0x00, 0x03})},
+      {Version::v3_1_1, Unavailable::connection_rate_exceeded, bytes({0x20, 0x02, 0x00, 0x03})},
+      {Version::v5_0, Unavailable::server_unavailable, bytes({0x20, 0x03, 0x00, 0x88, 0x00})},
+      {Version::v5_0, Unavailable::server_busy, bytes({0x20, 0x03, 0x00, 0x89, 0x00})},
+      {Version::v5_0, Unavailable::quota_exceeded, bytes({0x20, 0x03, 0x00, 0x97, 0x00})},
+      {Version::v5_0, Unavailable::connection_rate_exceeded, bytes({0x20, 0x03, 0x00, 0x9f, 0x00})},
+  };
   for (const auto& row : rows) {
     uint8_t out[kMaxConnack];
-    const size_t size = encode_connack_unavailable(row.version, out);
+    const size_t size = encode_connack_unavailable(row.version, out, row.why);
     assert_true(as_text(Bytes(out, size)) == row.expected);
     std::vector<uint8_t> small(row.expected.size() - 1);
-    assert_int_equal(encode_connack_unavailable(row.version, small), 0);
+    assert_int_equal(encode_connack_unavailable(row.version, small, row.why), 0);
   }
 }
 
