@@ -81,6 +81,7 @@ base::Result<void> Daemon::build() {
   auto snapshot = config::compile(model_, nullptr, id_use());
   if (!snapshot) return tl::unexpected(snapshot.error());
   snapshot_ = std::move(*snapshot);
+  adopt_limits(*snapshot_);
   board_.snapshot.store(snapshot_.get());
   if (auto done = make_rcu(); !done) return done;
 
@@ -230,6 +231,11 @@ void Daemon::send(config::PortId port, base::Bytes frame) {
   inbox.bell->ring();
 }
 
+void Daemon::adopt_limits(const config::Snapshot& snapshot) {
+  const uint64_t flows = uint64_t{snapshot.settings.max_flows} * shared_.workers.size();
+  shared_.gates.adopt(snapshot, shared_.secret, flows);
+}
+
 config::IdUse Daemon::id_use() const {
   config::IdUse use;
   use.listener = [this](config::ListenerId id) { return listener_flows(id) > 0; };
@@ -291,6 +297,7 @@ base::Result<void> Daemon::apply(const config::Model& model) {
   auto next = config::compile(model, snapshot_.get(), id_use());
   if (!next) return tl::unexpected(next.error());
   states_->adopt(**next, clock_.now());
+  adopt_limits(**next);
   board_.snapshot.store(next->get(), std::memory_order_release);
   fabric_->ring_all();
   const uint64_t token = rte_rcu_qsbr_start(rcu_.get());

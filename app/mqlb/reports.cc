@@ -223,6 +223,9 @@ std::vector<cli::ListenerRow> Daemon::listeners() {
     row.accepted = sum(&engine::ListenerCounters::accepted);
     row.spliced = sum(&engine::ListenerCounters::spliced);
     row.refused = sum(&engine::ListenerCounters::refused);
+    row.denied = sum(&engine::ListenerCounters::denied);
+    row.over_limit = sum(&engine::ListenerCounters::over_limit);
+    row.over_source_limit = sum(&engine::ListenerCounters::over_source_limit);
     rows.push_back(row);
   }
   return rows;

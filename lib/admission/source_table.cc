@@ -36,7 +36,7 @@ SourceTable::Cell* SourceTable::lookup_or_take(uint64_t source, base::Instant no
   return nullptr;
 }
 
-Admission SourceTable::enter(uint64_t source, const SourceLimits& limits, base::Instant now) {
+Verdict SourceTable::enter(uint64_t source, const SourceLimits& limits, base::Instant now) {
   const uint64_t most = limits.connections == 0
                             ? kMaxSourceConnections
                             : std::min(limits.connections, kMaxSourceConnections);
@@ -46,16 +46,16 @@ Admission SourceTable::enter(uint64_t source, const SourceLimits& limits, base::
     do {
       mine = (word & ~kCountMask) == tag(source);
       if (mine && (word & kCountMask) >= most) {
-        return limits.connections == 0 ? Admission::uncounted : Admission::full;
+        return limits.connections == 0 ? Verdict::uncounted : Verdict::full;
       }
     } while (mine && !cell->word.compare_exchange_weak(word, word + 1, std::memory_order_relaxed));
     if (!mine) continue;
     // Counted first, so that no other core takes the cell meanwhile.
-    if (cell->rate.take(limits.rate, now)) return Admission::counted;
+    if (cell->rate.take(limits.rate, now)) return Verdict::counted;
     cell->word.fetch_sub(1, std::memory_order_relaxed);
-    return Admission::too_fast;
+    return Verdict::too_fast;
   }
-  return Admission::uncounted;
+  return Verdict::uncounted;
 }
 
 void SourceTable::leave(uint64_t source) {
@@ -67,12 +67,12 @@ void SourceTable::leave(uint64_t source) {
   }
 }
 
-Admission SourceTable::peek(uint64_t source, const SourceLimits& limits, base::Instant now) const {
+Verdict SourceTable::peek(uint64_t source, const SourceLimits& limits, base::Instant now) const {
   const Cell* cell = lookup(source);
-  if (cell == nullptr) return Admission::counted;
+  if (cell == nullptr) return Verdict::counted;
   const uint64_t count = cell->word.load(std::memory_order_relaxed) & kCountMask;
-  if (limits.connections != 0 && count >= limits.connections) return Admission::full;
-  return cell->rate.is_over(limits.rate, now) ? Admission::too_fast : Admission::counted;
+  if (limits.connections != 0 && count >= limits.connections) return Verdict::full;
+  return cell->rate.is_over(limits.rate, now) ? Verdict::too_fast : Verdict::counted;
 }
 
 uint32_t SourceTable::connections(uint64_t source) const {

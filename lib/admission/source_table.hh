@@ -36,7 +36,7 @@ struct SourceLimits {
   Rate rate;                 // of new ones
 };
 
-enum class Admission : uint8_t {
+enum class Verdict : uint8_t {
   counted,    // leave() must follow when the connection ends
   uncounted,  // no cell is free; leave() must not follow
   full,       // refused: as many connections as allowed
@@ -49,12 +49,11 @@ class SourceTable {
   explicit SourceTable(uint32_t capacity);
 
   // A new connection that has proved its source.
-  [[nodiscard]] Admission enter(uint64_t source, const SourceLimits& limits, base::Instant now);
+  [[nodiscard]] Verdict enter(uint64_t source, const SourceLimits& limits, base::Instant now);
   // A connection that was counted is over.
   void leave(uint64_t source);
   // What enter() would refuse, said without a trace: for SYNs, whose source proves nothing.
-  [[nodiscard]] Admission peek(uint64_t source, const SourceLimits& limits,
-                               base::Instant now) const;
+  [[nodiscard]] Verdict peek(uint64_t source, const SourceLimits& limits, base::Instant now) const;
   [[nodiscard]] uint32_t connections(uint64_t source) const;
 
  private:

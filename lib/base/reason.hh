@@ -36,6 +36,11 @@ namespace mqlb::base {
   X(unknown_flow, "unknown-flow", "TCP segment of no flow; answered by RST")                       \
   X(unknown_flow_quiet, "unknown-flow-quiet",                                                      \
     "TCP segment of no flow; RST withheld (is one, or rate limit)")                                \
+  X(source_denied, "source-denied", "the listener's lists refuse the client's address")            \
+  X(listener_full, "listener-full", "the listener has all the connections it may have")            \
+  X(listener_rate, "listener-rate", "more connections per second than the listener may take")      \
+  X(source_full, "source-full", "the client's source has all the connections it may have")         \
+  X(source_rate, "source-rate", "more connections per second than a source may make")              \
   X(early_segment, "early-segment",                                                                \
     "overtook the segment that completes the handshake; the client repeats it")                    \
   X(flow_table_full, "flow-table-full", "no room for another flow")                                \
@@ -92,6 +97,8 @@ namespace mqlb::base {
   X(frames_handed_over, "frames-handed-over", "frames given to the core that owns their flow")    \
   X(syn_answered, "syn-answered", "SYNs answered by a cookie")                                    \
   X(cookie_accepted, "cookie-accepted", "clients whose handshake completed")                      \
+  X(source_uncounted, "source-uncounted",                                                         \
+    "clients let in without a count of their source, for want of room")                           \
   X(connect_parsed, "connect-parsed", "complete CONNECTs")                                        \
   X(connect_owned, "connect-owned", "CONNECTs that had to be acknowledged before the broker did") \
   X(broker_syn, "broker-syn", "SYNs sent to brokers")                                             \

@@ -51,6 +51,18 @@ Names route_prefixes(const Model& model) {
   return names;
 }
 
+// Of any listener; those that several have come once.
+template <std::vector<wire::Prefix> config::Admission::*list>
+Names listed_prefixes(const Model& model) {
+  Names names;
+  for (const config::Listener& listener : model.listeners) {
+    for (const wire::Prefix& prefix : listener.admission.*list) names.push_back(to_string(prefix));
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
 ArgumentType number(std::string_view name, config::Range range) {
   return {name, Kind::number, {}, range};
 }
@@ -94,6 +106,22 @@ const std::vector<ArgumentType>& argument_types() {
       {"check-password", Kind::rest, "a password: the rest of the line, blanks and '#' included"},
       {"check-client-id", Kind::name, "1 to 48 letters, digits, '.', '_' or '-'"},
       {"check-http-path", Kind::text, "a path that begins with '/'"},
+      {"allowed",
+       Kind::prefix,
+       "a prefix that the listener allows",
+       {},
+       listed_prefixes<&config::Admission::allow>},
+      {"denied",
+       Kind::prefix,
+       "a prefix that the listener denies",
+       {},
+       listed_prefixes<&config::Admission::deny>},
+      number("connect-rate", config::kConnectRateRange),
+      number("source-connections", config::kSourceConnectionsRange),
+      number("source-v4-bits", config::kSourceV4Range),
+      number("source-v6-bits", config::kSourceV6Range),
+      number("client-id-rate", config::kClientIdRateRange),
+      number("client-id-period", config::kClientIdPeriodRange),
       number("lcore", config::kLcoreRange),
       number("mtu", config::kMtuRange),
       number("snat-port", config::kSnatPortRange),

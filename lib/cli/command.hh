@@ -92,6 +92,7 @@ struct Command {
 [[nodiscard]] std::vector<Command> check_commands();
 [[nodiscard]] std::vector<Command> backend_commands();
 [[nodiscard]] std::vector<Command> listener_commands();
+[[nodiscard]] std::vector<Command> admission_commands();
 [[nodiscard]] std::vector<Command> setting_commands();
 [[nodiscard]] std::vector<Command> show_commands();
 [[nodiscard]] std::vector<Command> shell_commands();

@@ -138,9 +138,10 @@ Result<std::string> show_backends(Context& c, const Args& args) {
 
 Result<std::string> show_listeners(Context& c, const Args& args) {
   Table t({"listener", "endpoint", "pool", "state", "flows", "accepted", "spliced", "refused",
-           "mode"});
+           "mode", "denied", "over_limit", "over_source_limit", "over_client_id_rate"});
   for (const ListenerRow& r : c.runtime.listeners()) {
-    t.add({r.name, r.endpoint, r.pool, r.state, r.flows, r.accepted, r.spliced, r.refused, r.mode});
+    t.add({r.name, r.endpoint, r.pool, r.state, r.flows, r.accepted, r.spliced, r.refused, r.mode,
+           r.denied, r.over_limit, r.over_source_limit, r.over_client_id_rate});
   }
   return render(t, args);
 }

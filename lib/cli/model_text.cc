@@ -132,6 +132,37 @@ void put_rule(std::string& out, const config::Listener& listener, const config::
   for (size_t i = 1; i < conditions.size(); ++i) out += "rule set " + name + conditions[i] + "\n";
 }
 
+void put_rate(std::string& out, const std::string& prefix, const config::RateLimit& limit) {
+  if (limit == config::RateLimit{}) return;
+  out += prefix + " " + text(limit.rate);
+  if (limit.burst != 0) out += " burst " + text(limit.burst);
+  out += "\n";
+}
+
+void put_admission(std::string& out, const std::string& set, const config::Listener& listener) {
+  const config::Admission& a = listener.admission;
+  const config::Admission standard;
+  put_set(out, set + "max-connections", a.max_connections, standard.max_connections);
+  put_rate(out, set + "connect-rate", a.connect_rate);
+  put_set(out, set + "source-connections", a.source_connections, standard.source_connections);
+  put_rate(out, set + "source-rate", a.source_rate);
+  if (a.source_v4_bits != standard.source_v4_bits || a.source_v6_bits != standard.source_v6_bits) {
+    out += set + "source-prefix " + text(a.source_v4_bits) + " " + text(a.source_v6_bits) + "\n";
+  }
+  if (a.client_id_connects != standard.client_id_connects ||
+      a.client_id_period != standard.client_id_period) {
+    out += set + "client-id-rate " + text(a.client_id_connects) + " per " +
+           text(a.client_id_period) + "\n";
+  }
+  put_set(out, set + "refuse", a.refuse, standard.refuse);
+  for (const wire::Prefix& p : a.allow) {
+    out += "allow add " + listener.name + " " + to_string(p) + "\n";
+  }
+  for (const wire::Prefix& p : a.deny) {
+    out += "deny add " + listener.name + " " + to_string(p) + "\n";
+  }
+}
+
 void put_listener(std::string& out, const config::Listener& listener) {
   const config::Listener standard;
   const std::string set = "listener set " + listener.name + " ";
@@ -141,6 +172,7 @@ void put_listener(std::string& out, const config::Listener& listener) {
   put_set(out, set + "connect-deadline", listener.connect_deadline, standard.connect_deadline);
   put_set(out, set + "mode", listener.mode, standard.mode);
   put_set(out, set + "idle-timeout", listener.idle_timeout, standard.idle_timeout);
+  put_admission(out, set, listener);
   for (const config::Rule& rule : listener.rules) put_rule(out, listener, rule);
 }
 

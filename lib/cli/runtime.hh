@@ -82,6 +82,7 @@ struct ListenerRow {
   std::string name, endpoint, pool, state;
   uint64_t flows = 0, accepted = 0, spliced = 0, refused = 0;
   std::string mode{};
+  uint64_t denied = 0, over_limit = 0, over_source_limit = 0, over_client_id_rate = 0;
 };
 
 struct SnatRow {

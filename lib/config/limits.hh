@@ -46,8 +46,15 @@ inline constexpr Range kLoadFactorRange{0, 10'000};    // percent; below 101 onl
 inline constexpr Range kMaxFailsRange{0, 1'000'000};
 inline constexpr Range kFailTimeoutRange{100, 3'600'000};  // milliseconds
 
-inline constexpr Range kIdleTimeoutRange{0, 259'200};  // seconds
-inline constexpr size_t kMaxRules = 64;                // of one listener
+inline constexpr Range kIdleTimeoutRange{0, 259'200};    // seconds
+inline constexpr Range kConnectRateRange{0, 1'000'000};  // per second; bursts as well
+inline constexpr Range kSourceConnectionsRange{0, 1'000'000};
+inline constexpr Range kSourceV4Range{1, 32};
+inline constexpr Range kSourceV6Range{1, 128};
+inline constexpr Range kClientIdRateRange{0, 100'000};  // in a period
+inline constexpr Range kClientIdPeriodRange{1, 3'600};  // seconds
+inline constexpr size_t kMaxListedPrefixes = 65'536;    // of one list
+inline constexpr size_t kMaxRules = 64;                 // of one listener
 inline constexpr size_t kMaxPattern = 128;
 
 // Names are words of the command language: letters, digits, '.', '_' and '-'.

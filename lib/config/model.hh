@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lib/base/result.hh"
+#include "lib/config/admission.hh"
 #include "lib/config/check.hh"
 #include "lib/mqtt/connect.hh"
 #include "lib/wire/address.hh"
@@ -133,6 +134,7 @@ struct Listener {
   ListenerMode mode = ListenerMode::mqtt;
   std::chrono::seconds idle_timeout{0};  // of flows in mode tcp; 0: the settings' idle_max
   std::vector<Rule> rules;               // the first that is met decides
+  Admission admission{};
 
   friend bool operator==(const Listener&, const Listener&) = default;
 };

@@ -306,6 +306,7 @@ ListenerEntry Compiler::make_listener(const Listener& l) const {
   entry.connect_deadline = l.connect_deadline;
   entry.idle_timeout =
       l.idle_timeout.count() > 0 ? l.idle_timeout : base::Duration(model_.settings.idle_max);
+  entry.admission = compile_admission(l.admission);
   entry.pool = pool_id(l.pool);
   for (const Rule& rule : l.rules) {
     entry.rules.push_back({rule.client_id, rule.user_name, rule.version, pool_id(rule.pool)});

@@ -110,6 +110,7 @@ struct ListenerEntry {
   base::Duration idle_timeout{};  // in mode tcp
   uint32_t max_connect_bytes = 16384;
   base::Duration connect_deadline{};
+  AdmissionEntry admission;
   uint16_t backend_mtu = 1500;  // smallest MTU of the ports its brokers are reached by
   bool retired = false;
 

@@ -378,6 +378,7 @@ Result<void> check_listeners(const Model& model) {
     }
     if (auto r = check_uses_pool(model, me, l.pool); !r) return r;
     if (auto r = check_rules(model, l); !r) return r;
+    if (auto r = validate_admission(l.admission, me); !r) return r;
     if (auto r = check_range(l.idle_timeout, kIdleTimeoutRange, "idle-timeout of " + me); !r) {
       return r;
     }

@@ -11,6 +11,7 @@
 #include "lib/engine/addresses.hh"
 #include "lib/engine/backend_status.hh"
 #include "lib/engine/frame.hh"
+#include "lib/engine/gates.hh"
 #include "lib/engine/message.hh"
 #include "lib/engine/rate_limit.hh"
 #include "lib/flow/steering.hh"
@@ -77,6 +78,7 @@ struct Shared {
   LearntTable learnt;
   BackendStatusTable status;
   BackendLoads loads;
+  Gates gates;
   tcp::Secret secret{};
   uint64_t boot_id = 0;            // random; begins each PROXY protocol UNIQUE_ID
   uint32_t random = 0;             // seeds for tables
@@ -99,6 +101,8 @@ struct BackendCounters {
 struct ListenerCounters {
   base::Counter flows;  // now
   base::Counter accepted, spliced, refused;
+  // Segments turned away: by the lists, by the listener's limits, by those of sources.
+  base::Counter denied, over_limit, over_source_limit;
 };
 struct alignas(base::kCacheLine) ObjectCounters {
   std::array<BackendCounters, config::kMaxBackends> backends;

@@ -96,6 +96,7 @@ base::Result<std::unique_ptr<LocalEngine>> LocalEngine::create(
     if (options.cores[i] != config::CoreRole::proxy) shared.workers.push_back(index);
     if (options.cores[i] != config::CoreRole::worker) shared.proxies.push_back(index);
   }
+  shared.gates.adopt(*engine->snapshot_, shared.secret, engine->all_flows());
   for (size_t i = 0; i < options.cores.size(); ++i) {
     auto core = Core::create(static_cast<CoreIndex>(i), options.cores[i], shared, *engine->buffers_,
                              *engine->sink_, *engine->snapshot_);
@@ -140,6 +141,7 @@ void LocalEngine::advance(base::Instant now) {
 }
 
 void LocalEngine::adopt(std::unique_ptr<const config::Snapshot> snapshot, base::Instant now) {
+  shared_.gates.adopt(*snapshot, shared_.secret, all_flows());
   for (auto& core : cores_) core->adopt(*snapshot);
   resolver_->adopt(*snapshot, now);
   snapshot_ = std::move(snapshot);

@@ -61,6 +61,9 @@ class LocalEngine {
 
   LocalEngine(Emit emit, const LocalEngineOptions& options);
   void settle();
+  [[nodiscard]] uint64_t all_flows() const {
+    return uint64_t{snapshot_->settings.max_flows} * shared_.workers.size();
+  }
 
   Emit emit_;
   std::function<void(config::PortId, base::MutableBytes, base::Instant)> control_;

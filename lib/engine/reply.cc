@@ -14,13 +14,10 @@ bool send_segment(CoreContext& context, config::PortId port, const wire::Segment
   return true;
 }
 
-void reset_unknown(CoreContext& context, const wire::Packet& packet, const Frame& frame,
-                   base::Drop reason, base::Event event) {
+bool send_reset(CoreContext& context, const wire::Packet& packet, const Frame& frame,
+                base::Event event) {
   const wire::TcpView tcp = packet.tcp();
-  if (tcp.has(wire::kRst) || !context.rst_bucket.take(context.now)) {
-    context.output.drop(frame, base::Drop::unknown_flow_quiet);
-    return;
-  }
+  if (tcp.has(wire::kRst) || !context.rst_bucket.take(context.now)) return false;
   wire::Segment rst;
   rst.link = {context.shared.port_macs[frame.port], packet.ethernet().source()};
   rst.source = {packet.destination(), tcp.destination_port()};
@@ -33,7 +30,13 @@ void reset_unknown(CoreContext& context, const wire::Packet& packet, const Frame
     rst.ack = packet.segment_end();
   }
   if (send_segment(context, frame.port, rst)) context.counters[event].add();
-  context.output.drop(frame, reason);
+  return true;
+}
+
+void reset_unknown(CoreContext& context, const wire::Packet& packet, const Frame& frame,
+                   base::Drop reason, base::Event event) {
+  const bool answered = send_reset(context, packet, frame, event);
+  context.output.drop(frame, answered ? reason : base::Drop::unknown_flow_quiet);
 }
 
 }  // namespace mqlb::engine

@@ -2,8 +2,8 @@
 //
 // Owner: one data core. Time comes in through the context; frames go out through its Output,
 // messages through its sink. worker_accept.cc holds what happens before a flow is spliced,
-// worker_open.cc what happens while a broker is asked and when none is found, worker_splice.cc the
-// spliced state and its end.
+// worker_admit.cc whom a listener lets in, worker_open.cc what happens while a broker is asked and
+// when none is found, worker_splice.cc the spliced state and its end.
 #pragma once
 
 #include <array>
@@ -97,6 +97,7 @@ class alignas(base::kCacheLine) Worker {
     uint16_t mss = wire::kDefaultMss;
     bool sack = false;
     bool timestamps = false;
+    bool asks = false;  // who comes; config::AdmissionEntry
   };
   // Who is told, when a flow ends, that it does not exist any more.
   enum class Reset : uint8_t { none, broker, both };
@@ -116,6 +117,8 @@ class alignas(base::kCacheLine) Worker {
                   const flow::WorkerFlow* known);
   [[nodiscard]] bool is_early(const wire::Packet& packet, uint16_t vip);
   bool try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip);
+  FlowIndex try_add(const wire::Packet& packet, const Frame& frame, uint16_t vip,
+                    config::ListenerId listener);
   void await_connect(wire::Packet& packet, const Frame& frame, Accepting& a);
   void hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a);
   bool read_connect(Accepting& a, base::Bytes bytes);
@@ -135,6 +138,18 @@ class alignas(base::kCacheLine) Worker {
   void arm(Accepting& a);
   void on_timer(Accepting& a);
   void note_segment(Accepting& a, const wire::Packet& packet);
+
+  // worker_admit.cc
+  [[nodiscard]] std::optional<base::Drop> objection(config::ListenerId id,
+                                                    const wire::IpAddress& client) const;
+  [[nodiscard]] std::optional<base::Drop> admit(FlowIndex index, const wire::IpAddress& client);
+  [[nodiscard]] std::optional<base::Drop> admit_source(flow::WorkerFlowRest& rest,
+                                                       const admission::SourceLimits& limits,
+                                                       const wire::IpAddress& client);
+  void return_to_count(FlowIndex index);
+  void leave(FlowIndex index);
+  void turn_away(const wire::Packet& packet, const Frame& frame, config::ListenerId id,
+                 base::Drop reason);
 
   // worker_open.cc
   void open(Accepting& a, const mqtt::Connect& connect);
@@ -162,12 +177,13 @@ class alignas(base::kCacheLine) Worker {
   void act(Arrival& arrival, FlowIndex index);
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
   void pass_on(wire::Packet& packet, const Frame& frame, flow::WorkerFlow& f);
-  void watch_ends(const wire::Packet& packet, flow::WorkerFlow& f);
+  void watch_ends(const wire::Packet& packet, FlowIndex index);
   void count_progress(const wire::Packet& packet, flow::WorkerFlow& f);
   void raise_old_tsecr(const wire::Packet& packet, FlowIndex index);
   void follow_mac(const wire::Packet& packet, flow::WorkerFlow& f);
   void while_closing(wire::Packet& packet, const Frame& frame, FlowIndex index);
-  void close_if_done(flow::WorkerFlow& f);
+  void close(FlowIndex index);
+  void close_if_done(FlowIndex index);
   void sweep();
   void check_idle(FlowIndex index);
   bool end(FlowIndex index, base::End reason, Reset reset);

@@ -50,6 +50,13 @@ void Worker::no_flow(wire::Packet& packet, const Frame& frame, uint16_t vip) {
   if (tcp.has(wire::kRst)) {
     context_.output.drop(frame, Drop::unknown_flow_quiet);
   } else if (tcp.has(wire::kSyn)) {
+    const config::ListenerId* listener = context_.addresses.listener(vip);
+    if (listener != nullptr && offers_[*listener].asks && !tcp.has(wire::kAck)) {
+      if (const auto reason = objection(*listener, packet.source())) {
+        turn_away(packet, frame, *listener, *reason);
+        return;
+      }
+    }
     answer_syn(packet, frame, vip, nullptr);
   } else if (!try_accept(packet, frame, vip)) {
     if (is_early(packet, vip)) {
@@ -140,25 +147,9 @@ bool Worker::try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip) 
   const auto negotiated = cookies_.check(client, local, tcp.seq() - 1, iss, tsecr, context_.now);
   if (!negotiated) return false;
 
-  const uint32_t slot = accepting_.take();
-  if (slot == base::Slab<Accepting>::kNone) {
-    context_.output.drop(frame, Drop::connecting_full);
-    return true;
-  }
-  const flow::ClientKey key{packet.source().v4_bits(), client.port, vip};
-  const FlowIndex index = flows_.add(key);
-  if (index == flow::kNoFlow) {
-    accepting_.give_back(slot);
-    context_.output.drop(frame, Drop::flow_table_full);
-    return true;
-  }
-  flow::WorkerFlow& f = flows_[index];
-  f.state = flow::WorkerState::await_connect;
-  flows_.rest(index).listener = *listener;
-  f.accepting = slot;
-  f.last_seen = context_.now_seconds;
-  Accepting& a = accepting_[slot];
-  a.flow = index;
+  const FlowIndex index = try_add(packet, frame, vip, *listener);
+  if (index == flow::kNoFlow) return true;
+  Accepting& a = accepting(flows_[index]);
   a.client = client;
   a.port = frame.port;
   a.first_byte = tcp.seq();
@@ -183,6 +174,37 @@ bool Worker::try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip) 
     context_.output.drop(frame, Drop::refused_flow);
   }
   return true;
+}
+
+// A flow for a client that proved its address, if there is room and the listener lets it in; else
+// it takes the frame. Room comes first, so that what the limits take is never for nothing.
+FlowIndex Worker::try_add(const wire::Packet& packet, const Frame& frame, uint16_t vip,
+                          config::ListenerId listener) {
+  const uint32_t slot = accepting_.take();
+  if (slot == base::Slab<Accepting>::kNone) {
+    context_.output.drop(frame, Drop::connecting_full);
+    return flow::kNoFlow;
+  }
+  const flow::ClientKey key{packet.source().v4_bits(), packet.tcp().source_port(), vip};
+  const FlowIndex index = flows_.add(key);
+  if (index == flow::kNoFlow) {
+    accepting_.give_back(slot);
+    context_.output.drop(frame, Drop::flow_table_full);
+    return flow::kNoFlow;
+  }
+  flows_.rest(index).listener = listener;
+  if (const auto reason = admit(index, packet.source())) {
+    flows_.remove(index);
+    accepting_.give_back(slot);
+    turn_away(packet, frame, listener, *reason);
+    return flow::kNoFlow;
+  }
+  flow::WorkerFlow& f = flows_[index];
+  f.state = flow::WorkerState::await_connect;
+  f.accepting = slot;
+  f.last_seen = context_.now_seconds;
+  accepting_[slot].flow = index;
+  return index;
 }
 
 // What every later segment to this client depends on.

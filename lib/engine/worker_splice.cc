@@ -92,7 +92,7 @@ void Worker::act(Arrival& arrival, FlowIndex index) {
 void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   WorkerFlow& f = flows_[index];
   const bool ends = (packet.tcp().flags() & (wire::kSyn | wire::kFin | wire::kRst)) != 0;
-  if (ends || (f.flags & flow::kBrokerFin) != 0) watch_ends(packet, f);
+  if (ends || (f.flags & flow::kBrokerFin) != 0) watch_ends(packet, index);
   if ((f.flags & flow::kOldTsecr) != 0) raise_old_tsecr(packet, index);
   pass_on(packet, frame, f);
 }
@@ -162,7 +162,8 @@ void Worker::raise_old_tsecr(const wire::Packet& packet, FlowIndex index) {
 }
 
 // FIN and RST from the client, and its acknowledgement of the broker's FIN.
-void Worker::watch_ends(const wire::Packet& packet, WorkerFlow& f) {
+void Worker::watch_ends(const wire::Packet& packet, FlowIndex index) {
+  WorkerFlow& f = flows_[index];
   const wire::TcpView tcp = packet.tcp();
   if ((f.flags & flow::kBrokerFin) != 0 && tcp.has(wire::kAck) &&
       !tcp.ack().before(base::Seq32(f.broker_fin_end))) {
@@ -182,14 +183,20 @@ void Worker::watch_ends(const wire::Packet& packet, WorkerFlow& f) {
   // broker's to judge, and a blind one leaves the flow alive.
   if (tcp.has(wire::kRst) && tcp.seq() == f.next_seq) {
     f.flags |= flow::kReset;
-    f.state = WorkerState::closing;
+    close(index);
   }
-  close_if_done(f);
+  close_if_done(index);
 }
 
-void Worker::close_if_done(WorkerFlow& f) {
+// The record stays for stragglers, but is no connection to any limit.
+void Worker::close(FlowIndex index) {
+  flows_[index].state = WorkerState::closing;
+  leave(index);
+}
+
+void Worker::close_if_done(FlowIndex index) {
   constexpr uint8_t kBoth = flow::kClientFinAcked | flow::kBrokerFinAcked;
-  if ((f.flags & kBoth) == kBoth) f.state = WorkerState::closing;
+  if ((flows_[index].flags & kBoth) == kBoth) close(index);
 }
 
 // A client that answers from another link address (a router's failover) is followed.
@@ -215,6 +222,7 @@ void Worker::while_closing(wire::Packet& packet, const Frame& frame, FlowIndex i
   if ((f.flags & kResets) != 0 && !tcp.has(wire::kRst)) {
     f.flags &= static_cast<uint8_t>(~kResets);
     f.state = WorkerState::spliced;
+    return_to_count(index);
   }
   splice(packet, frame, index);
 }
@@ -230,7 +238,7 @@ void Worker::receive(const ClientFinAcked& message) {
   WorkerFlow* f = find(message.to);
   if (f == nullptr || f->proxy_flow == flow::kNoFlow) return;
   f->flags |= flow::kClientFinAcked;
-  close_if_done(*f);
+  close_if_done(message.to.flow);
 }
 
 void Worker::receive(const BrokerReset& message) {
@@ -240,7 +248,7 @@ void Worker::receive(const BrokerReset& message) {
   const int32_t ahead = message.seq - f->last_ack;
   if (!message.silent && (ahead < 0 || ahead >= kPlausible)) return;
   f->flags |= flow::kBrokerReset;
-  f->state = WorkerState::closing;
+  close(message.to.flow);
   if (message.silent) end(message.to.flow, End::broker_silent, Reset::none);
 }
 
@@ -325,6 +333,7 @@ bool Worker::end(FlowIndex index, End reason, Reset reset) {
   }
   context_.counters[reason].add();
   context_.objects->listeners[flows_.rest(index).listener].flows.subtract();
+  leave(index);
   flows_.remove(index);
   return true;
 }
@@ -348,6 +357,7 @@ void Worker::refresh_offers() {
       if (port.role != config::PortRole::backend) mtu = std::min(mtu, port.mtu);
     }
     Offer offer{static_cast<uint16_t>(mtu - wire::kIpv4Header - wire::kTcpHeader), true, true};
+    offer.asks = listener.admission.asks;
     for (const config::PoolId pool : listener.pools()) restrict_offer(offer, snapshot.pools[pool]);
     offers_[id] = offer;
   }

@@ -29,6 +29,7 @@ struct ClientKey {
   uint16_t port = 0;
   uint16_t vip = 0;  // which listener address and port (engine::Addresses)
 
+  [[nodiscard]] wire::IpAddress client() const { return wire::IpAddress::v4(address); }
   [[nodiscard]] uint64_t bits() const { return std::bit_cast<uint64_t>(*this); }
   friend bool operator==(const ClientKey& a, const ClientKey& b) { return a.bits() == b.bits(); }
 };
@@ -109,6 +110,8 @@ struct WorkerFlowRest {
   uint16_t idle_timeout = 0;  // units of kIdleUnit seconds
   // With kOldTsecr: since when (seconds) the client echoes nothing older; 0: it still may.
   uint16_t fresh_since = 0;
+  bool counted = false;     // among the connections of its listener
+  uint8_t source_bits = 0;  // of the client's address that it is counted under; 0: it is not
 };
 inline constexpr uint32_t kIdleUnit = 4;
 static_assert(sizeof(WorkerFlowRest) == 24);

@@ -115,6 +115,14 @@ uint64_t EngineDut::snat_ports_in_use() const {
   return n;
 }
 
+uint64_t EngineDut::counted_connections() const {
+  uint64_t n = 0;
+  for (config::ListenerId id = 0; id < config::kMaxListeners; ++id) {
+    n += engine_->shared().gates[id].connections.load();
+  }
+  return n;
+}
+
 int64_t EngineDut::unaccounted_frames() const {
   using base::Event;
   int64_t n = 0;

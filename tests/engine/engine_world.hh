@@ -53,6 +53,8 @@ class EngineDut final : public sim::Dut {
   [[nodiscard]] engine::LocalEngine& engine() { return *engine_; }
   [[nodiscard]] uint64_t flows() const;
   [[nodiscard]] uint64_t snat_ports_in_use() const;
+  // That limits of listeners know of.
+  [[nodiscard]] uint64_t counted_connections() const;
   // Frames in, and frames made by the engine, that are neither sent nor dropped nor held: 0.
   [[nodiscard]] int64_t unaccounted_frames() const;
 

@@ -14,12 +14,12 @@
 namespace {
 
 using namespace mqlb;
-using admission::Admission;
 using admission::PrefixSet;
 using admission::Rate;
 using admission::RateCell;
 using admission::SourceLimits;
 using admission::SourceTable;
+using admission::Verdict;
 using base::Instant;
 using std::chrono::microseconds;
 using std::chrono::seconds;
@@ -62,6 +62,25 @@ void test_no_rate_is_no_limit(void**) {
     assert_false(cell.is_over(rate, kStart));
   }
   assert_true(cell.is_idle(kStart));
+}
+
+// What a rate left behind does not outlive its change, whichever way it was changed.
+void test_rate_changes(void**) {
+  const Rate rates[] = {Rate::per(1, 1, 1000), Rate::per(1, 3600, 5), Rate::per(100, 1, 1),
+                        Rate::per(10, 1, 10)};
+  for (const Rate& before : rates) {
+    for (const Rate& after : rates) {
+      RateCell cell;
+      Instant now = kStart;
+      while (cell.take(before, now)) {
+      }
+      if (!cell.is_over(after, now)) (void)cell.take(after, now);
+      // Its next comes at most an interval and a second later, and never two in one interval.
+      now += microseconds(after.interval / 1000 + 1'000'001);
+      assert_false(cell.is_over(after, now));
+      assert_true(cell.take(after, now));
+    }
+  }
 }
 
 wire::IpAddress random_v6(base::Random& random) {
@@ -127,38 +146,38 @@ void test_source_limits(void**) {
   SourceTable table(64);
   const SourceLimits limits{3, Rate::per(10, 1, 5)};
   for (int i = 0; i < 3; ++i) {
-    assert_int_equal(table.peek(1, limits, kStart), Admission::counted);
-    assert_int_equal(table.enter(1, limits, kStart), Admission::counted);
+    assert_int_equal(table.peek(1, limits, kStart), Verdict::counted);
+    assert_int_equal(table.enter(1, limits, kStart), Verdict::counted);
   }
-  assert_int_equal(table.peek(1, limits, kStart), Admission::full);
-  assert_int_equal(table.enter(1, limits, kStart), Admission::full);
+  assert_int_equal(table.peek(1, limits, kStart), Verdict::full);
+  assert_int_equal(table.enter(1, limits, kStart), Verdict::full);
   table.leave(1);
-  assert_int_equal(table.enter(1, limits, kStart), Admission::counted);
+  assert_int_equal(table.enter(1, limits, kStart), Verdict::counted);
   table.leave(1);
-  assert_int_equal(table.enter(1, limits, kStart), Admission::counted);
+  assert_int_equal(table.enter(1, limits, kStart), Verdict::counted);
   table.leave(1);
-  assert_int_equal(table.peek(1, limits, kStart), Admission::too_fast);
-  assert_int_equal(table.enter(1, limits, kStart), Admission::too_fast);
+  assert_int_equal(table.peek(1, limits, kStart), Verdict::too_fast);
+  assert_int_equal(table.enter(1, limits, kStart), Verdict::too_fast);
   // A refusal takes neither a connection nor of the rate, and touches no other source.
   assert_int_equal(table.connections(1), 2);
-  assert_int_equal(table.enter(1, limits, kStart + microseconds(100'000)), Admission::counted);
-  assert_int_equal(table.enter(2, limits, kStart), Admission::counted);
+  assert_int_equal(table.enter(1, limits, kStart + microseconds(100'000)), Verdict::counted);
+  assert_int_equal(table.enter(2, limits, kStart), Verdict::counted);
 }
 
 void test_source_comes_and_goes(void**) {
   SourceTable table(8);
   const SourceLimits limits{1, {}};
   for (int i = 0; i < 10000; ++i) {
-    assert_int_equal(table.enter(5, limits, kStart), Admission::counted);
-    assert_int_equal(table.enter(5, limits, kStart), Admission::full);
+    assert_int_equal(table.enter(5, limits, kStart), Verdict::counted);
+    assert_int_equal(table.enter(5, limits, kStart), Verdict::full);
     table.leave(5);
     assert_int_equal(table.connections(5), 0);
   }
   // What nobody took cannot be given back below nothing.
   table.leave(5);
   table.leave(6);
-  assert_int_equal(table.enter(5, limits, kStart), Admission::counted);
-  assert_int_equal(table.enter(5, limits, kStart), Admission::full);
+  assert_int_equal(table.enter(5, limits, kStart), Verdict::counted);
+  assert_int_equal(table.enter(5, limits, kStart), Verdict::full);
 }
 
 void test_crowd_frees_no_offender_and_locks_out_nobody(void**) {
@@ -166,37 +185,37 @@ void test_crowd_frees_no_offender_and_locks_out_nobody(void**) {
   const SourceLimits counts{2, {}};
   const SourceLimits rates{0, Rate::per(1, 1, 2)};
   // One over its count, one over its rate; the rest of their bucket is taken by others.
-  assert_int_equal(table.enter(crowd(0), counts, kStart), Admission::counted);
-  assert_int_equal(table.enter(crowd(0), counts, kStart), Admission::counted);
+  assert_int_equal(table.enter(crowd(0), counts, kStart), Verdict::counted);
+  assert_int_equal(table.enter(crowd(0), counts, kStart), Verdict::counted);
   for (int i = 0; i < 2; ++i) {
-    assert_int_equal(table.enter(crowd(1), rates, kStart), Admission::counted);
+    assert_int_equal(table.enter(crowd(1), rates, kStart), Verdict::counted);
     table.leave(crowd(1));
   }
   for (uint64_t n = 2; n < 8; ++n) {
-    assert_int_equal(table.enter(crowd(n), counts, kStart), Admission::counted);
+    assert_int_equal(table.enter(crowd(n), counts, kStart), Verdict::counted);
   }
   for (uint64_t n = 8; n < 10000; ++n) {
-    assert_int_equal(table.enter(crowd(n), counts, kStart), Admission::uncounted);
+    assert_int_equal(table.enter(crowd(n), counts, kStart), Verdict::uncounted);
   }
-  assert_int_equal(table.enter(crowd(0), counts, kStart), Admission::full);
-  assert_int_equal(table.enter(crowd(1), rates, kStart), Admission::too_fast);
+  assert_int_equal(table.enter(crowd(0), counts, kStart), Verdict::full);
+  assert_int_equal(table.enter(crowd(1), rates, kStart), Verdict::too_fast);
   // Once the rate is forgiven, and a connection over, their cells serve others.
   const Instant later = kStart + seconds(2);
-  assert_int_equal(table.enter(crowd(8), counts, later), Admission::counted);
-  assert_int_equal(table.enter(crowd(9), counts, later), Admission::uncounted);
+  assert_int_equal(table.enter(crowd(8), counts, later), Verdict::counted);
+  assert_int_equal(table.enter(crowd(9), counts, later), Verdict::uncounted);
   table.leave(crowd(7));
-  assert_int_equal(table.enter(crowd(9), counts, later), Admission::counted);
-  assert_int_equal(table.enter(crowd(0), counts, later), Admission::full);
+  assert_int_equal(table.enter(crowd(9), counts, later), Verdict::counted);
+  assert_int_equal(table.enter(crowd(0), counts, later), Verdict::full);
 }
 
 void test_spoofed_look_takes_nothing(void**) {
   SourceTable table(8);
   const SourceLimits limits{1, Rate::per(1, 60, 1)};
   for (uint64_t n = 1; n <= 10000; ++n) {
-    assert_int_equal(table.peek(n, limits, kStart), Admission::counted);
+    assert_int_equal(table.peek(n, limits, kStart), Verdict::counted);
   }
   for (uint64_t n = 1; n <= 8; ++n) {
-    assert_int_equal(table.enter(n, limits, kStart), Admission::counted);
+    assert_int_equal(table.enter(n, limits, kStart), Verdict::counted);
   }
 }
 
@@ -206,7 +225,7 @@ void test_cores_share_limits(void**) {
   constexpr int kThreads = 4;
   SourceTable table(8);
   const SourceLimits limits{kMost, {}};
-  assert_int_equal(table.enter(1, limits, kStart), Admission::counted);  // has its cell
+  assert_int_equal(table.enter(1, limits, kStart), Verdict::counted);  // has its cell
   std::atomic<uint32_t> inside{1};
   std::atomic<uint32_t> highest{0};
   std::atomic<uint32_t> admitted{0};
@@ -214,7 +233,7 @@ void test_cores_share_limits(void**) {
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 20000; ++i) {
-        if (table.enter(1, limits, kStart) != Admission::counted) continue;
+        if (table.enter(1, limits, kStart) != Verdict::counted) continue;
         const uint32_t count = inside.fetch_add(1) + 1;
         admitted.fetch_add(1);
         uint32_t seen = highest.load();
@@ -253,6 +272,7 @@ int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(test_rate_agrees_with_bucket),
       cmocka_unit_test(test_no_rate_is_no_limit),
+      cmocka_unit_test(test_rate_changes),
       cmocka_unit_test(test_prefixes_agree_with_search_of_all),
       cmocka_unit_test(test_prefix_borders),
       cmocka_unit_test(test_source_limits),

@@ -152,6 +152,19 @@ Model all_settings_changed() {
                          config::ListenerMode::tcp,
                          seconds(90),
                          {}});
+  m.listeners[0].admission = {1,
+                              {2, 3},
+                              4,
+                              {5, 0},
+                              24,
+                              56,
+                              6,
+                              seconds(7),
+                              config::Refusal::reset,
+                              {prefix("198.18.0.0/15"), prefix("2001:db8::/32")},
+                              {prefix("198.19.0.0/16")}};
+  m.listeners[1].admission.source_rate = {8, 9};
+  m.listeners[1].admission.source_v6_bits = 128;
   m.listeners[0].rules = {{"first", "third", "car-*", "b?b", mqlb::mqtt::Version::v5_0},
                           {"second", "all", "", "bob", {}},
                           {"last", "third", "", "", mqlb::mqtt::Version::v3_1}};

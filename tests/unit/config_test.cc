@@ -255,6 +255,26 @@ void listeners_and_settings(void**) {
   using std::chrono::milliseconds;
   using std::chrono::seconds;
   check_all({
+      {"connect-rate of listener 'mqtt' is 1000001: it must be from 0 to 1000000",
+       [](Model& m) { m.listeners[0].admission.connect_rate.rate = 1'000'001; }},
+      {"burst of source-rate of listener 'mqtt' is 1000001",
+       [](Model& m) { m.listeners[0].admission.source_rate.burst = 1'000'001; }},
+      {"source-connections of listener 'mqtt' is 1000001",
+       [](Model& m) { m.listeners[0].admission.source_connections = 1'000'001; }},
+      {"source-prefix of listener 'mqtt' is 33: it must be from 1 to 32",
+       [](Model& m) { m.listeners[0].admission.source_v4_bits = 33; }},
+      {"source-prefix of listener 'mqtt' is 0: it must be from 1 to 128",
+       [](Model& m) { m.listeners[0].admission.source_v6_bits = 0; }},
+      {"period of client-id-rate of listener 'mqtt' is 0: it must be from 1 to 3600",
+       [](Model& m) { m.listeners[0].admission.client_id_period = {}; }},
+      {"allow of listener 'mqtt': 198.18.0.1/24 has host bits set: did you mean 198.18.0.0/24?",
+       [](Model& m) { m.listeners[0].admission.allow = {prefix("198.18.0.1/24")}; }},
+      {"deny of listener 'mqtt': 198.18.0.0/24 is there twice",
+       [](Model& m) {
+         m.listeners[0].admission.deny = {prefix("198.18.0.0/24"), prefix("198.18.0.0/24")};
+       }},
+      {"deny of listener 'mqtt' has more than 65536 prefixes",
+       [](Model& m) { m.listeners[0].admission.deny.resize(65'537); }},
       {"listener 'mqtt' is there twice", [](Model& m) { m.listeners.push_back(m.listeners[0]); }},
       {"listener 'b' has the same endpoint as listener 'mqtt'",
        [](Model& m) {

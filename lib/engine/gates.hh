@@ -1,0 +1,61 @@
+// What the limits of listeners count, for all workers together, so that a limit holds exactly
+// however many they are. Touched when a connection begins and when it ends, never in between.
+//
+// A source is known by a keyed hash over the listener, the number of bits and these bits of the
+// address: nobody outside can choose where it lies. The number of bits is part of it, so a change
+// of it begins new counts, and flows that were counted under another give back what they took.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "lib/admission/rate_cell.hh"
+#include "lib/admission/source_table.hh"
+#include "lib/base/cache_line.hh"
+#include "lib/config/snapshot.hh"
+#include "lib/tcp/syn_cookie.hh"
+
+namespace mqlb::engine {
+
+// Of one listener.
+struct alignas(base::kCacheLine) Gate {
+  std::atomic<uint32_t> connections{0};
+  admission::RateCell rate;
+
+  // False, and nothing is counted, if there are `most` already; 0: any number.
+  [[nodiscard]] bool try_add(uint32_t most) {
+    const uint32_t before = connections.fetch_add(1, std::memory_order_relaxed);
+    if (most == 0 || before < most) return true;
+    subtract();
+    return false;
+  }
+  void subtract() { connections.fetch_sub(1, std::memory_order_relaxed); }
+  [[nodiscard]] bool is_full(uint32_t most) const {
+    return most != 0 && connections.load(std::memory_order_relaxed) >= most;
+  }
+};
+
+class Gates {
+ public:
+  // Control, before cores read the snapshot: makes the table of sources when a limit first needs
+  // it. flows: that all workers have room for.
+  void adopt(const config::Snapshot& snapshot, const tcp::Secret& secret, uint64_t flows);
+
+  [[nodiscard]] Gate& operator[](config::ListenerId id) { return gates_[id]; }
+  // With a limit of sources in a snapshot that was adopted.
+  [[nodiscard]] admission::SourceTable& sources() {
+    return *published_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] uint64_t source(config::ListenerId listener, const wire::IpAddress& address,
+                                uint8_t bits) const;
+
+ private:
+  std::array<Gate, config::kMaxListeners> gates_;
+  std::atomic<admission::SourceTable*> published_{nullptr};
+  std::unique_ptr<admission::SourceTable> sources_;
+  std::array<uint8_t, 16> key_{};
+};
+
+}  // namespace mqlb::engine

@@ -1,0 +1,526 @@
+// Whom listeners let in, and that what a connection takes of a limit is given back however it ends.
+#include <functional>
+
+#include "tests/engine/bench.hh"
+#include "tests/engine/engine_test.hh"
+
+namespace mqlb::tests {
+namespace {
+
+using base::Drop;
+using base::End;
+using base::Event;
+using config::Refusal;
+using sim::kAck;
+using sim::kFin;
+using sim::kPsh;
+using sim::kRst;
+using sim::kSyn;
+
+config::Admission& limits(Setup& setup) { return setup.model.listeners[0].admission; }
+
+uint32_t counted_for(Bench& b, unsigned host, uint8_t bits = 32) {
+  engine::Gates& gates = b.engine().shared().gates;
+  return gates.sources().connections(gates.source(0, client_address(host), bits));
+}
+
+const engine::ListenerCounters& counters(Bench& b) {
+  return b.engine().core(0).objects().listeners[0];
+}
+
+void expect_nothing_counted(Bench& b) {
+  assert_int_equal(b.dut().flows(), 0);
+  assert_int_equal(b.dut().counted_connections(), 0);
+  assert_int_equal(b.engine().buffers_in_use(), 0);
+  assert_int_equal(b.dut().unaccounted_frames(), 0);
+}
+
+struct Limit {
+  const char* name;  // the drop that counts who is over it
+  void (*set)(config::Admission&);
+  bool other_host_too;  // it is the listener's, not a source's
+  bool passes;          // with time
+};
+
+const Limit kLimits[] = {
+    {"listener-full", [](config::Admission& a) { a.max_connections = 2; }, true, false},
+    {"listener-rate",
+     [](config::Admission& a) {
+       a.connect_rate = {2, 0};
+     },
+     true, true},
+    {"source-full", [](config::Admission& a) { a.source_connections = 2; }, false, false},
+    {"source-rate",
+     [](config::Admission& a) {
+       a.source_rate = {1, 2};
+     },
+     false, true},
+};
+
+uint64_t turned_away(const engine::ListenerCounters& c) {
+  return c.denied.value() + c.over_limit.value() + c.over_source_limit.value();
+}
+
+// Two may come. The third gets nothing, or a RST, for its SYN.
+void test_limits_hold_at_the_syn(void** /*state*/) {
+  for (const Limit& row : kLimits) {
+    for (const Refusal refuse : {Refusal::silent, Refusal::reset}) {
+      print_message("  %s, %s\n", row.name, std::string(to_string(refuse)).c_str());
+      Setup setup = default_setup(600);
+      row.set(limits(setup));
+      limits(setup).refuse = refuse;
+      Bench& b = new_bench(setup);
+      RawEnd clients[2] = {raw_client(4000), raw_client(4001)};
+      for (RawEnd& client : clients) assert_true(b.handshake(client));
+      b.new_drops();
+      RawEnd third = raw_client(4002);
+      const SentFrames answer = b.send(third, third.segment(kSyn));
+      assert_int_equal(answer.size(), refuse == Refusal::reset ? 1 : 0);
+      if (refuse == Refusal::reset) {
+        assert_int_equal(answer[0].segment.flags, kRst | kAck);
+        assert_int_equal(answer[0].segment.ack.raw(), third.nxt.raw() + 1);
+      }
+      assert_true(b.new_drops() == std::vector<std::string>{row.name});
+      assert_int_equal(turned_away(counters(b)), 1);
+      RawEnd other = raw_client(4000, 1);
+      assert_int_equal(b.handshake(other), !row.other_host_too);
+      b.pass(1100ms);
+      assert_int_equal(b.handshake(third), row.passes);
+      // The ones before go on.
+      RawEnd broker = b.ask_broker(clients[0], "device");
+      assert_int_equal(broker.port, kBrokers);
+      assert_true(b.accept(broker, clients[0]));
+      assert_int_equal(b.send(clients[0], clients[0].segment(kRst)).size(), 1);
+      RawEnd next = raw_client(4003);
+      if (!row.passes) assert_true(b.handshake(next));
+      b.pass(30s);
+      expect_nothing_counted(b);
+    }
+  }
+}
+
+// SYNs are answered while there is room; the third that proves itself finds none.
+void test_limits_hold_at_the_cookie(void** /*state*/) {
+  for (const Limit& row : kLimits) {
+    for (const Refusal refuse : {Refusal::silent, Refusal::reset}) {
+      print_message("  %s, %s\n", row.name, std::string(to_string(refuse)).c_str());
+      Setup setup = default_setup(610);
+      row.set(limits(setup));
+      limits(setup).refuse = refuse;
+      Bench& b = new_bench(setup);
+      std::vector<RawEnd> clients;
+      for (uint16_t i = 0; i < 3; ++i) {
+        RawEnd client = raw_client(static_cast<uint16_t>(4000 + i));
+        const SentFrames answer = b.send(client, client.segment(kSyn));
+        assert_int_equal(answer.size(), 1);
+        client.nxt += 1;
+        client.peer = answer[0].segment.seq + 1U;
+        clients.push_back(client);
+      }
+      for (size_t i = 0; i < 2; ++i) b.send(clients[i], clients[i].segment(kAck));
+      assert_int_equal(b.count(Event::cookie_accepted), 2);
+      b.new_drops();
+      const SentFrames answer = b.send(clients[2], clients[2].segment(kAck));
+      assert_true(b.new_drops() == std::vector<std::string>{row.name});
+      assert_int_equal(answer.size(), refuse == Refusal::reset ? 1 : 0);
+      if (refuse == Refusal::reset) {
+        assert_int_equal(answer[0].segment.flags, kRst);
+        assert_int_equal(answer[0].segment.seq.raw(), clients[2].peer.raw());
+      }
+      assert_int_equal(b.dut().counted_connections(), 2);
+      assert_int_equal(b.dut().flows(), 2);
+      // A client that heard nothing sends its CONNECT again and again: it is let in when it may.
+      b.pass(1100ms);
+      const RawEnd broker = b.ask_broker(clients[2], "device");
+      assert_int_equal(broker.port == kBrokers, row.passes);
+      b.pass(60s);
+      expect_nothing_counted(b);
+    }
+  }
+}
+
+// However many SYNs come in a source's name, it may come itself.
+void test_forged_syns_take_nothing(void** /*state*/) {
+  Setup setup = default_setup(620);
+  limits(setup).max_connections = 1;
+  limits(setup).connect_rate = {1, 1};
+  limits(setup).source_connections = 1;
+  limits(setup).source_rate = {1, 1};
+  Bench& b = new_bench(setup);
+  for (uint16_t i = 0; i < 5000; ++i) {
+    const RawEnd forged = raw_client(static_cast<uint16_t>(10000 + i));
+    assert_int_equal(b.send(forged, forged.segment(kSyn)).size(), 1);
+    RawEnd guess = forged;
+    guess.peer = base::Seq32(i * 2654435761U);
+    b.send(guess, guess.segment(kAck));
+  }
+  RawEnd client = raw_client(4000);
+  assert_true(b.handshake(client));
+  assert_int_equal(b.dut().counted_connections(), 1);
+  assert_int_equal(turned_away(counters(b)), 0);
+}
+
+// Over one limit, a client uses nothing up of another.
+void test_a_refusal_takes_nothing_else(void** /*state*/) {
+  Setup setup = default_setup(630);
+  limits(setup).connect_rate = {1, 3};
+  limits(setup).source_connections = 1;
+  Bench& b = new_bench(setup);
+  RawEnd first = raw_client(4000);
+  assert_true(b.handshake(first));
+  // Answered before the source was full, so only the cookie's ACK can be refused.
+  for (int i = 0; i < 20; ++i) {
+    RawEnd again = raw_client(static_cast<uint16_t>(4100 + i));
+    assert_false(b.handshake(again));
+  }
+  for (unsigned host = 1; host < 3; ++host) {
+    RawEnd other = raw_client(4000, host);
+    assert_true(b.handshake(other));
+  }
+  assert_int_equal(b.count(Drop::source_full), 20);
+  assert_int_equal(b.count(Drop::listener_rate), 0);
+}
+
+struct Lists {
+  const char* name;
+  std::vector<const char*> allow, deny;
+  bool host0, host1;  // 198.18.0.20 and .21
+};
+
+void test_lists(void** /*state*/) {
+  const Lists table[] = {
+      {"none", {}, {}, true, true},
+      {"one denied", {}, {"198.18.0.20/32"}, false, true},
+      {"one allowed", {"198.18.0.20/32"}, {}, true, false},
+      {"both allowed", {"198.18.0.20/31"}, {}, true, true},
+      {"denied among the allowed", {"198.18.0.0/16"}, {"198.18.0.21/32"}, true, false},
+      {"others denied", {}, {"198.18.0.22/31", "10.0.0.0/8"}, true, true},
+      {"the other family allowed", {"::/0"}, {}, false, false},
+      {"all denied", {}, {"0.0.0.0/0"}, false, false},
+  };
+  for (const Lists& row : table) {
+    print_message("  %s\n", row.name);
+    Setup setup = default_setup(640);
+    for (const char* p : row.allow) limits(setup).allow.push_back(*wire::Prefix::parse(p));
+    for (const char* p : row.deny) limits(setup).deny.push_back(*wire::Prefix::parse(p));
+    Bench& b = new_bench(setup);
+    RawEnd clients[2] = {raw_client(4000, 0), raw_client(4000, 1)};
+    assert_int_equal(b.handshake(clients[0]), row.host0);
+    assert_int_equal(b.handshake(clients[1]), row.host1);
+    const uint64_t refused = (row.host0 ? 0U : 1U) + (row.host1 ? 0U : 1U);
+    assert_int_equal(b.count(Drop::source_denied), refused);
+    assert_int_equal(counters(b).denied.value(), refused);
+    assert_int_equal(b.count(Event::syn_answered), 2 - refused);
+  }
+}
+
+// A list that comes between SYN and ACK decides; connections that are there go on.
+void test_lists_change_live(void** /*state*/) {
+  Setup setup = default_setup(650);
+  Bench& b = new_bench(setup);
+  RawEnd old = raw_client(4000);
+  RawEnd broker;
+  assert_true(b.splice(old, broker, "device"));
+  RawEnd fresh = raw_client(4001);
+  const SentFrames answer = b.send(fresh, fresh.segment(kSyn));
+  assert_int_equal(answer.size(), 1);
+  fresh.nxt += 1;
+  fresh.peer = answer[0].segment.seq + 1U;
+  limits(setup).deny = {*wire::Prefix::parse("198.18.0.20/32")};
+  b.dut().reconfigure(setup.model, b.now());
+  assert_int_equal(b.send(fresh, fresh.segment(kAck)).size(), 0);
+  assert_int_equal(b.count(Drop::source_denied), 1);
+  assert_int_equal(b.dut().counted_connections(), 1);
+  assert_int_equal(b.send(old, old.segment(kAck | kPsh, sim::encode_empty(12))).size(), 1);
+  limits(setup).deny.clear();
+  b.dut().reconfigure(setup.model, b.now());
+  b.send(fresh, fresh.segment(kAck));
+  assert_int_equal(b.dut().counted_connections(), 2);
+}
+
+// A limit that is set counts the connections of the listener that were there; sources are counted
+// from then on, anew for each length of prefix, and every flow gives back what it took.
+void test_limits_change_live(void** /*state*/) {
+  Setup setup = default_setup(660);
+  Bench& b = new_bench(setup);
+  const auto change = [&](const std::function<void(config::Admission&)>& set) {
+    set(limits(setup));
+    b.dut().reconfigure(setup.model, b.now());
+  };
+  std::vector<RawEnd> clients;
+  const auto comes = [&](unsigned host = 0) {
+    RawEnd client = raw_client(static_cast<uint16_t>(4000 + clients.size()), host);
+    const uint64_t before = b.count(Event::cookie_accepted);
+    (void)b.handshake(client);
+    const bool in = b.count(Event::cookie_accepted) > before;
+    if (in) clients.push_back(client);
+    return in;
+  };
+  assert_true(comes() && comes());
+  change([](config::Admission& a) { a.max_connections = 2; });
+  assert_false(comes());
+  change([](config::Admission& a) { a.max_connections = 3; });
+  assert_true(comes());
+  assert_false(comes());
+  change([](config::Admission& a) {
+    a.max_connections = 0;
+    a.source_connections = 1;
+  });
+  assert_true(comes());
+  assert_false(comes());
+  assert_int_equal(counted_for(b, 0), 1);
+  change([](config::Admission& a) { a.source_v4_bits = 30; });  // hosts 0 to 3 are one source
+  assert_true(comes(1));
+  assert_false(comes(0) || comes(2));
+  assert_int_equal(counted_for(b, 0, 30), 1);
+  change([](config::Admission& a) { a.source_v4_bits = 32; });
+  assert_false(comes(0));
+  assert_true(comes(1));
+  for (const RawEnd& client : clients) b.send(client, client.segment(kRst));
+  assert_int_equal(counted_for(b, 0) + counted_for(b, 1) + counted_for(b, 0, 30), 0);
+  expect_nothing_counted(b);
+  // A rate that had been used up far into the future does not outlive its change.
+  change([](config::Admission& a) {
+    a.source_connections = 0;
+    a.source_rate = {1, 1000};
+  });
+  for (int i = 0; i < 1000; ++i) assert_true(comes());
+  assert_false(comes());
+  change([](config::Admission& a) { a.source_rate = {10, 1}; });
+  assert_false(comes());
+  b.pass(110ms);
+  assert_true(comes());
+  change([](config::Admission& a) { a.source_rate = {}; });
+  for (int i = 0; i < 100; ++i) assert_true(comes());
+}
+
+// A client that lost its power comes back on the same port, where its old connection is all that it
+// may have.
+void test_one_that_replaces_is_let_in(void** /*state*/) {
+  Setup setup = default_setup(670);
+  limits(setup).max_connections = 1;
+  limits(setup).source_connections = 1;
+  Bench& b = new_bench(setup);
+  RawEnd client = raw_client(4000);
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device"));
+  for (uint32_t i = 1; i <= 5; ++i) {
+    RawEnd again = raw_client(4000);
+    again.nxt = base::Seq32(i * 500'000'000U);
+    assert_true(b.splice(again, broker, "device"));
+    assert_int_equal(b.count(End::replaced), i);
+    assert_int_equal(b.dut().counted_connections(), 1);
+    assert_int_equal(counted_for(b, 0), 1);
+  }
+}
+
+// A RST that an end does not take gives nothing away: the connection counts again.
+void test_a_reset_not_taken(void** /*state*/) {
+  Setup setup = default_setup(680);
+  limits(setup).source_connections = 1;
+  Bench& b = new_bench(setup);
+  RawEnd client = raw_client(4000);
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device"));
+  sim::Segment near = broker.segment(kRst);
+  near.seq += 500;
+  assert_int_equal(b.send(broker, near).size(), 1);
+  assert_int_equal(b.dut().counted_connections(), 0);
+  assert_int_equal(b.send(client, client.segment(kAck)).size(), 1);  // the challenge
+  assert_int_equal(b.dut().counted_connections(), 1);
+  assert_int_equal(counted_for(b, 0), 1);
+  assert_int_equal(b.send(client, client.segment(kRst)).size(), 1);
+  assert_int_equal(b.send(client, client.segment(kRst)).size(), 1);
+  b.pass(15s);
+  assert_int_equal(counted_for(b, 0), 0);
+  expect_nothing_counted(b);
+}
+
+// ---- Every way to end, 10,000 times, against a limit of one.
+
+void both_close(Bench& b, RawEnd& client) {
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device"));
+  b.send(client, client.segment(kFin | kAck));
+  client.nxt += 1;
+  broker.peer += 1;
+  b.send(broker, broker.segment(kFin | kAck));
+  client.peer += 1;
+  b.send(client, client.segment(kAck));
+}
+void client_resets(Bench& b, RawEnd& client) {
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device"));
+  b.send(client, client.segment(kRst));
+}
+void broker_resets(Bench& b, RawEnd& client) {
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device"));
+  b.send(broker, broker.segment(kRst));
+}
+void leaves_before_connect(Bench& b, RawEnd& client) {
+  assert_true(b.handshake(client));
+  b.send(client, client.segment(kRst));
+}
+void leaves_while_opening(Bench& b, RawEnd& client) {
+  assert_true(b.handshake(client));
+  RawEnd broker = b.ask_broker(client, "device");
+  b.send(client, client.segment(kRst));
+  sim::Segment answer = broker.segment(kSyn | kAck);
+  answer.mss = 1460;
+  b.send(broker, answer);
+}
+void speaks_no_mqtt(Bench& b, RawEnd& client) {
+  assert_true(b.handshake(client));
+  b.send(client, client.segment(kAck | kPsh, base::as_bytes(std::string_view("GET / HTTP"))));
+}
+void brokers_refuse(Bench& b, RawEnd& client) {
+  assert_true(b.handshake(client));
+  RawEnd broker = b.ask_broker(client, "device");
+  for (int i = 0; i < 3; ++i) {
+    broker.nxt = base::Seq32(0);
+    for (const Sent& s : b.send(broker, broker.segment(kRst | kAck))) {
+      if (s.port == kClients) {  // CONNACK and FIN
+        client.peer = s.segment.seq + s.segment.length();
+        b.send(client, client.segment(kRst));
+        return;
+      }
+      broker.mac = wire::MacAddress::load(s.bytes.data());
+      broker.local = s.segment.destination;
+      broker.remote = s.segment.source;
+      broker.peer = s.segment.seq + 1U;
+    }
+  }
+  fail_msg("brokers were asked more than three times");
+}
+void is_idle(Bench& b, RawEnd& client) {
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device", 1));
+  b.pass(30s);
+}
+void says_no_connect(Bench& b, RawEnd& client) {
+  assert_true(b.handshake(client));
+  b.pass(11s);
+}
+void one_side_closes(Bench& b, RawEnd& client) {
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device"));
+  b.send(client, client.segment(kFin | kAck));
+  b.pass(10s);
+}
+void backend_is_closed(Bench& b, RawEnd& client) {
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device"));
+  uint32_t closed = 0;
+  for (config::BackendId id = 0; id < 3; ++id) {
+    flow::FlowIndex next = 0;
+    closed += b.engine().core(0).worker()->close_flows(id, 1, next, 20000);
+  }
+  assert_int_equal(closed, 1);
+  b.pass(1ms);
+}
+
+struct Way {
+  const char* name;
+  void (*end)(Bench& b, RawEnd& client);
+  unsigned rounds;
+};
+
+void test_counts_are_given_back(void** /*state*/) {
+  const Way ways[] = {
+      {"both close", both_close, 10'000},
+      {"the client resets", client_resets, 10'000},
+      {"the broker resets", broker_resets, 10'000},
+      {"leaves before CONNECT", leaves_before_connect, 10'000},
+      {"leaves while a broker is asked", leaves_while_opening, 10'000},
+      {"speaks no MQTT", speaks_no_mqtt, 10'000},
+      {"no broker takes it", brokers_refuse, 1'000},
+      {"its backend is closed", backend_is_closed, 1'000},
+      {"is idle", is_idle, 10},
+      {"says no CONNECT", says_no_connect, 10},
+      {"one side closes", one_side_closes, 10},
+  };
+  for (const Way& way : ways) {
+    print_message("  %s\n", way.name);
+    Setup setup = default_setup(690);
+    setup.model.settings.max_flows = 40'000;
+    setup.model.settings.idle_floor = 20s;
+    setup.model.settings.half_close_timeout = 5s;
+    setup.model.settings.snat_quarantine = 0s;
+    limits(setup).max_connections = 1;
+    limits(setup).source_connections = 1;
+    Bench& b = new_bench(setup);
+    for (unsigned i = 0; i < way.rounds; ++i) {
+      RawEnd client = raw_client(static_cast<uint16_t>(2000 + i % 50'000));
+      way.end(b, client);
+      assert_int_equal(b.dut().counted_connections(), 0);
+      assert_int_equal(counted_for(b, 0), 0);
+    }
+    assert_int_equal(b.count(Event::cookie_accepted), way.rounds);
+    assert_int_equal(turned_away(counters(b)), 0);
+  }
+}
+
+// With a lossy network, several workers and clients that end as they like, nothing stays counted
+// and nobody is over.
+void test_many_under_a_limit(void** /*state*/) {
+  using config::CoreRole;
+  for (const Refusal refuse : {Refusal::silent, Refusal::reset}) {
+    Setup setup = default_setup(700);
+    setup.options.cores = {CoreRole::worker, CoreRole::both, CoreRole::proxy};
+    setup.client_link = lossy(0.02);
+    setup.broker_link = lossy(0.02);
+    limits(setup).max_connections = 40;
+    limits(setup).connect_rate = {200, 20};
+    limits(setup).source_connections = 15;
+    limits(setup).source_rate = {60, 5};
+    limits(setup).refuse = refuse;
+    constexpr size_t kConnections = 600;
+    EngineWorld& w = new_world(setup);
+    uint64_t most = 0;
+    for (size_t i = 0; i < kConnections; ++i) {
+      sim::ClientPlan plan = sim::random_client_plan(w.random(), "device-" + std::to_string(i));
+      plan.tcp.time_wait = 30s;
+      w.client(3ms * static_cast<int64_t>(i) + 100ms, plan);
+    }
+    for (int i = 0; i < 5000; ++i) {
+      w.world().after(2ms * i, [&] { most = std::max(most, w.dut().counted_connections()); });
+    }
+    w.run();
+    assert_int_equal(w.dut().flows(), 0);
+    assert_int_equal(w.dut().counted_connections(), 0);
+    assert_int_equal(w.dut().unaccounted_frames(), 0);
+    assert_in_range(most, 30, 40);
+    const size_t complete = complete_conversations(w);
+    print_message("  %zu of %zu, at most %zu at once\n", complete, kConnections, size_t(most));
+    // Who hears nothing tries again.
+    if (refuse == Refusal::silent) assert_true(complete > kConnections * 9 / 10);
+    uint64_t turned = 0;
+    for (size_t i = 0; i < w.engine().core_count(); ++i) {
+      turned += turned_away(w.engine().core(i).objects().listeners[0]);
+    }
+    assert_true(turned > 0);
+  }
+}
+
+}  // namespace
+}  // namespace mqlb::tests
+
+int main() {
+  using namespace mqlb::tests;
+  if (!start_eal()) return 1;
+  const CMUnitTest tests[] = {
+      BENCH_TEST(test_limits_hold_at_the_syn),
+      BENCH_TEST(test_limits_hold_at_the_cookie),
+      BENCH_TEST(test_forged_syns_take_nothing),
+      BENCH_TEST(test_a_refusal_takes_nothing_else),
+      BENCH_TEST(test_lists),
+      BENCH_TEST(test_lists_change_live),
+      BENCH_TEST(test_limits_change_live),
+      BENCH_TEST(test_one_that_replaces_is_let_in),
+      BENCH_TEST(test_a_reset_not_taken),
+      BENCH_TEST(test_counts_are_given_back),
+      ENGINE_TEST(test_many_under_a_limit),
+  };
+  return cmocka_run_group_tests_name("admission", tests, nullptr, nullptr);
+}
