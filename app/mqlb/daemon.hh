@@ -46,6 +46,7 @@ class Daemon : public cli::Runtime {
   std::vector<cli::BackendRow> backends() override;
   std::vector<cli::HealthRow> health() override;
   std::vector<cli::ListenerRow> listeners() override;
+  std::vector<cli::ClientIdRow> client_ids() override;
   std::vector<cli::SnatRow> snats() override;
   std::vector<cli::FlowRow> flows(const cli::FlowFilter& filter) override;
   base::Result<cli::RouteAnswer> route_client_id(std::string_view pool,

@@ -226,6 +226,7 @@ std::vector<cli::ListenerRow> Daemon::listeners() {
     row.denied = sum(&engine::ListenerCounters::denied);
     row.over_limit = sum(&engine::ListenerCounters::over_limit);
     row.over_source_limit = sum(&engine::ListenerCounters::over_source_limit);
+    row.over_client_id_rate = sum(&engine::ListenerCounters::over_client_id_rate);
     rows.push_back(row);
   }
   return rows;

@@ -85,6 +85,7 @@ namespace mqlb::base {
   X(backends_failed, "backends-failed", "no broker answered; client got CONNACK unavailable")    \
   X(snat_exhausted, "snat-exhausted", "no SNAT port free; client got CONNACK unavailable")       \
   X(proxy_full, "proxy-full", "no room for another broker flow; client got CONNACK unavailable") \
+  X(client_id_rate, "client-id-rate", "the Client ID connects too often; client got CONNACK")    \
   X(options_mismatch, "options-mismatch",                                                        \
     "brokers lack a TCP option that the client was promised")                                    \
   X(broker_silent, "broker-silent", "the broker stopped answering before the splice had settled")
@@ -99,6 +100,8 @@ namespace mqlb::base {
   X(cookie_accepted, "cookie-accepted", "clients whose handshake completed")                      \
   X(source_uncounted, "source-uncounted",                                                         \
     "clients let in without a count of their source, for want of room")                           \
+  X(client_id_contested, "client-id-contested",                                                   \
+    "CONNECTs of a Client ID that several addresses fight over")                                  \
   X(connect_parsed, "connect-parsed", "complete CONNECTs")                                        \
   X(connect_owned, "connect-owned", "CONNECTs that had to be acknowledged before the broker did") \
   X(broker_syn, "broker-syn", "SYNs sent to brokers")                                             \

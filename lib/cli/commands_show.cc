@@ -146,6 +146,16 @@ Result<std::string> show_listeners(Context& c, const Args& args) {
   return render(t, args);
 }
 
+Result<std::string> show_client_ids(Context& c, const Args& args) {
+  Table t({"listener", "client_id", "state", "connects", "switches", "refused", "sources",
+           "last_source", "other_source", "since_seconds", "ago_seconds"});
+  for (const ClientIdRow& r : c.runtime.client_ids()) {
+    t.add({r.listener, r.client_id, r.state, r.connects, r.switches, r.refused, r.sources,
+           r.last_source, r.other_source, r.since_seconds, r.ago_seconds});
+  }
+  return render(t, args);
+}
+
 Result<std::string> show_rules(Context& c, const Args& args) {
   Table t({"listener", "rule", "client_id", "user_name", "protocol", "pool"});
   for (const config::Listener& l : c.runtime.model().listeners) {
@@ -241,6 +251,9 @@ std::vector<Command> show_commands() {
       {"show [json] listeners", "listeners and their counts", shell, nullptr, show_listeners},
       {"show [json] rules", "which clients of a listener go to which pool, in order", shell, nullptr,
        show_rules},
+      {"show [json] client-ids",
+       "Client IDs that connect again and again, those that several addresses fight over first",
+       shell, nullptr, show_client_ids},
       {"show [json] flows", "flows, the first hundred", shell, nullptr, show_flows},
       {"show [json] flows client-id ID:client-id", "flows of a Client ID", shell, nullptr,
        show_flows_of_client},

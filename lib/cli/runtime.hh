@@ -85,6 +85,18 @@ struct ListenerRow {
   uint64_t denied = 0, over_limit = 0, over_source_limit = 0, over_client_id_rate = 0;
 };
 
+// A Client ID that connected more than once in the last minute.
+struct ClientIdRow {
+  std::string listener, client_id;  // client_id: printable, cut
+  std::string state;                // fight: of several addresses; refused: too often; busy
+  uint64_t connects = 0;            // in the last minute
+  uint64_t switches = 0;            // connects from another address than just before
+  uint64_t refused = 0;
+  uint64_t sources = 0;     // addresses that it came from lately
+  std::string last_source, other_source;
+  uint64_t since_seconds = 0, ago_seconds = 0;
+};
+
 struct SnatRow {
   std::string pool, address, ports;
   std::string backend;  // use is counted per (address, backend)
@@ -141,6 +153,8 @@ class Runtime {
   [[nodiscard]] virtual std::vector<BackendRow> backends() = 0;
   [[nodiscard]] virtual std::vector<HealthRow> health() = 0;
   [[nodiscard]] virtual std::vector<ListenerRow> listeners() = 0;
+  // The busiest, fights first.
+  [[nodiscard]] virtual std::vector<ClientIdRow> client_ids() = 0;
   [[nodiscard]] virtual std::vector<SnatRow> snats() = 0;
   [[nodiscard]] virtual std::vector<FlowRow> flows(const FlowFilter& filter) = 0;
   // Where a Client ID goes now. pool: empty if there is just one.

@@ -103,6 +103,7 @@ struct ListenerCounters {
   base::Counter accepted, spliced, refused;
   // Segments turned away: by the lists, by the listener's limits, by those of sources.
   base::Counter denied, over_limit, over_source_limit;
+  base::Counter over_client_id_rate;  // clients
 };
 struct alignas(base::kCacheLine) ObjectCounters {
   std::array<BackendCounters, config::kMaxBackends> backends;

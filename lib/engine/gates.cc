@@ -4,22 +4,35 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+
+#include "lib/maglev/maglev.hh"
 
 namespace mqlb::engine {
 
 void Gates::adopt(const config::Snapshot& snapshot, const tcp::Secret& secret, uint64_t flows) {
-  const auto counts = [](const config::ListenerEntry& l) {
-    return !l.retired && l.admission.counts_sources();
-  };
-  if (sources_ || std::none_of(snapshot.listeners.begin(), snapshot.listeners.end(), counts))
-    return;
-  static_assert(crypto_shorthash_KEYBYTES == sizeof key_);
-  crypto_kdf_derive_from_key(key_.data(), key_.size(), 0, "mqlb-adm", secret.data());
+  if (!std::exchange(has_keys_, true)) derive_keys(secret);
   // So roomy that a bucket is hardly ever full, even if each flow has a source of its own.
   constexpr uint64_t kFewest = 1U << 16;
-  const uint64_t room = std::clamp<uint64_t>(4 * flows, kFewest, admission::kMostSources);
-  sources_ = std::make_unique<admission::SourceTable>(static_cast<uint32_t>(room));
-  published_.store(sources_.get(), std::memory_order_release);
+  const auto room =
+      static_cast<uint32_t>(std::clamp<uint64_t>(4 * flows, kFewest, admission::kMostSources));
+  for (const config::ListenerEntry& listener : snapshot.listeners) {
+    if (listener.retired) continue;
+    if (listener.admission.counts_sources() && !sources_) {
+      sources_ = std::make_unique<admission::SourceTable>(room);
+    }
+    if (listener.admission.client_id_rate.interval != 0 && !client_ids_) {
+      client_ids_ = std::make_unique<admission::SourceTable>(room);
+    }
+  }
+}
+
+void Gates::derive_keys(const tcp::Secret& secret) {
+  static_assert(crypto_shorthash_KEYBYTES == sizeof key_);
+  std::array<uint8_t, sizeof key_ + sizeof id_seed_> derived;
+  crypto_kdf_derive_from_key(derived.data(), derived.size(), 0, "mqlb-adm", secret.data());
+  std::memcpy(key_.data(), derived.data(), sizeof key_);
+  std::memcpy(&id_seed_, derived.data() + sizeof key_, sizeof id_seed_);
 }
 
 uint64_t Gates::source(config::ListenerId listener, const wire::IpAddress& address,
@@ -42,6 +55,25 @@ uint64_t Gates::source(config::ListenerId listener, const wire::IpAddress& addre
   uint64_t hash = 0;
   crypto_shorthash(reinterpret_cast<uint8_t*>(&hash), message.data(), message.size(), key_.data());
   return hash;
+}
+
+// An ID may be long, so it is hashed by the faster function.
+uint64_t Gates::client_id(config::ListenerId listener, base::Bytes id) const {
+  return maglev::hash_key(id, id_seed_ + listener * 0x9e3779b97f4a7c15U);
+}
+
+bool Gates::takes(uint64_t client_id, const admission::Rate& rate, base::Instant now) {
+  switch (client_ids_->enter(client_id, {0, rate}, now)) {
+    case admission::Verdict::counted:
+      client_ids_->leave(client_id);  // only its rate counts
+      return true;
+    case admission::Verdict::uncounted:
+      return true;
+    case admission::Verdict::full:
+    case admission::Verdict::too_fast:
+      return false;
+  }
+  return true;
 }
 
 }  // namespace mqlb::engine

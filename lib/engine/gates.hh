@@ -39,23 +39,29 @@ struct alignas(base::kCacheLine) Gate {
 
 class Gates {
  public:
-  // Control, before cores read the snapshot: makes the table of sources when a limit first needs
-  // it. flows: that all workers have room for.
+  // Control, before cores read the snapshot: makes the tables of sources and of Client IDs when a
+  // limit first needs them. flows: that all workers have room for.
   void adopt(const config::Snapshot& snapshot, const tcp::Secret& secret, uint64_t flows);
 
   [[nodiscard]] Gate& operator[](config::ListenerId id) { return gates_[id]; }
   // With a limit of sources in a snapshot that was adopted.
-  [[nodiscard]] admission::SourceTable& sources() {
-    return *published_.load(std::memory_order_acquire);
-  }
+  [[nodiscard]] admission::SourceTable& sources() { return *sources_; }
+  // False above the rate, which a snapshot that was adopted has.
+  [[nodiscard]] bool takes(uint64_t client_id, const admission::Rate& rate, base::Instant now);
   [[nodiscard]] uint64_t source(config::ListenerId listener, const wire::IpAddress& address,
                                 uint8_t bits) const;
+  [[nodiscard]] uint64_t client_id(config::ListenerId listener, base::Bytes id) const;
 
  private:
-  std::array<Gate, config::kMaxListeners> gates_;
-  std::atomic<admission::SourceTable*> published_{nullptr};
+  void derive_keys(const tcp::Secret& secret);
+
+  // Published to cores with the snapshot that needs them.
   std::unique_ptr<admission::SourceTable> sources_;
+  std::unique_ptr<admission::SourceTable> client_ids_;
   std::array<uint8_t, 16> key_{};
+  uint64_t id_seed_ = 0;
+  bool has_keys_ = false;
+  std::array<Gate, config::kMaxListeners> gates_;
 };
 
 }  // namespace mqlb::engine

@@ -9,6 +9,7 @@
 #include <array>
 #include <memory>
 
+#include "lib/admission/client_id_watch.hh"
 #include "lib/base/result.hh"
 #include "lib/base/slab.hh"
 #include "lib/base/timer_wheel.hh"
@@ -90,6 +91,7 @@ class alignas(base::kCacheLine) Worker {
 
   [[nodiscard]] flow::WorkerTable& flows() { return flows_; }
   [[nodiscard]] uint32_t connecting() const { return accepting_.size(); }
+  [[nodiscard]] const admission::ClientIdWatch& client_ids() const { return client_ids_; }
 
  private:
   // What SYN-ACKs of a listener promise.
@@ -148,6 +150,7 @@ class alignas(base::kCacheLine) Worker {
                                                        const wire::IpAddress& client);
   void return_to_count(FlowIndex index);
   void leave(FlowIndex index);
+  [[nodiscard]] bool admit_client_id(const Accepting& a, base::Bytes client_id);
   void turn_away(const wire::Packet& packet, const Frame& frame, config::ListenerId id,
                  base::Drop reason);
 
@@ -196,6 +199,7 @@ class alignas(base::kCacheLine) Worker {
   tcp::SynCookies cookies_;
   base::Slab<Accepting> accepting_;
   base::TimerWheel timers_;
+  admission::ClientIdWatch client_ids_;
   std::array<Offer, config::kMaxListeners> offers_;
   uint64_t sweep_debt_ = 0;  // records that are due, in millionths of kSweepPeriod
   FlowIndex sweep_at_ = 0;

@@ -29,6 +29,11 @@ uint16_t idle_timeout(const config::Settings& settings, uint16_t keep_alive) {
   return idle_units(seconds);
 }
 
+mqtt::Unavailable why(End reason) {
+  return reason == End::client_id_rate ? mqtt::Unavailable::connection_rate_exceeded
+                                       : mqtt::Unavailable::server_unavailable;
+}
+
 }  // namespace
 
 // By the first policy that says anything of the client.
@@ -64,6 +69,10 @@ void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   a.version = connect.version;
   rest.idle_timeout = idle_timeout(snapshot.settings, connect.keep_alive);
   rest.client_id_hash = maglev::hash_key(connect.client_id, snapshot.pools[pool].hash_seed);
+  if (!connect.client_id.empty() && !admit_client_id(a, connect.client_id)) {
+    refuse(a, End::client_id_rate);
+    return;
+  }
   ask_proxy(a, pool, connect);
 }
 
@@ -242,7 +251,8 @@ void Worker::refuse(Accepting& a, End reason) {
 
 void Worker::send_connack(Accepting& a) {
   uint8_t connack[mqtt::kMaxConnack];
-  a.connack_length = static_cast<uint8_t>(mqtt::encode_connack_unavailable(a.version, connack));
+  a.connack_length =
+      static_cast<uint8_t>(mqtt::encode_connack_unavailable(a.version, connack, why(a.reason)));
   ++a.sent;
   a.deadline = context_.now + kConnackInterval * a.sent;
   a.ack_due = base::Instant{};

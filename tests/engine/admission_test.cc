@@ -336,6 +336,112 @@ void test_a_reset_not_taken(void** /*state*/) {
   expect_nothing_counted(b);
 }
 
+// ---- Client IDs
+
+// Says CONNECT; the answer's bytes, or none if a broker is asked.
+sim::Buffer connect(Bench& b, RawEnd& client, const std::string& id, sim::Level level) {
+  assert_true(b.handshake(client));
+  sim::ConnectFields fields;
+  fields.client_id = id;
+  fields.level = level;
+  const sim::Buffer bytes = sim::encode_connect(fields);
+  const SentFrames sent = b.send(client, client.segment(kAck | kPsh, bytes));
+  client.nxt += static_cast<uint32_t>(bytes.size());
+  assert_int_equal(sent.size(), 1);
+  if (sent[0].port == kBrokers) return {};
+  assert_int_equal(sent[0].segment.flags, kAck | kPsh | kFin);
+  const auto payload = sent[0].segment.payload;
+  return {payload.begin(), payload.end()};
+}
+
+std::vector<admission::ClientIdWatch::Row> watched(Bench& b) {
+  std::vector<admission::ClientIdWatch::Row> rows;
+  for (size_t i = 0; i < b.engine().core_count(); ++i) {
+    engine::Core& core = b.engine().core(i);
+    if (core.worker() == nullptr) continue;
+    const admission::ClientIdWatch& watch = core.worker()->client_ids();
+    watch.list(0, watch.bucket_count(), base::to_seconds(b.now()), rows);
+  }
+  admission::ClientIdWatch::merge(rows);
+  return rows;
+}
+
+// Three in a minute; the fourth is told why, in its version. Others, and who says no ID, are not
+// meant.
+void test_client_id_rate(void** /*state*/) {
+  const struct {
+    sim::Level level;
+    sim::Buffer connack;
+  } table[] = {{3, {0x20, 2, 0, 3}}, {4, {0x20, 2, 0, 3}}, {5, {0x20, 3, 0, 0x9f, 0}}};
+  for (const auto& row : table) {
+    Setup setup = default_setup(720);
+    limits(setup).client_id_connects = 3;
+    Bench& b = new_bench(setup);
+    uint16_t port = 4000;
+    const auto answer = [&](const std::string& id) {
+      RawEnd client = raw_client(port++);
+      const sim::Buffer bytes = connect(b, client, id, row.level);
+      b.send(client, client.segment(kRst));
+      return bytes;
+    };
+    for (int i = 0; i < 3; ++i) assert_true(answer("device").empty());
+    assert_true(answer("device") == row.connack);
+    for (int i = 0; i < 3; ++i) assert_true(answer("other").empty());
+    for (int i = 0; i < 9 && row.level > 3; ++i) assert_true(answer("").empty());
+    assert_true(answer("device") == row.connack);
+    b.pass(20100ms);
+    assert_true(answer("device").empty());
+    assert_true(answer("device") == row.connack);
+    assert_int_equal(b.count(Event::connack_unavailable), 3);
+    assert_int_equal(counters(b).over_client_id_rate.value(), 3);
+    assert_int_equal(counters(b).refused.value(), 3);
+    b.pass(10s);
+    assert_int_equal(b.count(End::client_id_rate), 3);
+    const auto rows = watched(b);
+    assert_int_equal(rows.size(), 2);
+    assert_string_equal(rows[0].client_id.c_str(), "device");
+    assert_int_equal(rows[0].refused, 3);
+    assert_int_equal(rows[0].connects, 7);
+    assert_int_equal(rows[0].switches, 0);
+    assert_string_equal(rows[1].client_id.c_str(), "other");
+  }
+}
+
+// Two devices with one ID, among many that connect once: found with any number of workers.
+void test_a_fight_is_named(void** /*state*/) {
+  using config::CoreRole;
+  for (const std::vector<CoreRole>& cores :
+       {std::vector{CoreRole::both}, std::vector{CoreRole::both, CoreRole::worker}}) {
+    Setup setup = default_setup(730);
+    setup.options.cores = cores;
+    setup.model.settings.max_flows = 40'000;
+    Bench& b = new_bench(setup);
+    uint16_t port = 2000;
+    for (int round = 0; round < 20; ++round) {
+      for (unsigned host = 0; host < 2; ++host) {
+        RawEnd client = raw_client(port++, host);
+        assert_true(connect(b, client, "twin", 4).empty());
+        for (int i = 0; i < 250; ++i) {
+          RawEnd once = raw_client(port++, 2);
+          assert_true(connect(b, once, "once-" + std::to_string(port), 4).empty());
+          b.send(once, once.segment(kRst));
+        }
+        b.pass(500ms);
+      }
+    }
+    const auto rows = watched(b);
+    assert_int_equal(rows.size(), 1);
+    assert_true(rows[0].is_fight());
+    assert_string_equal(rows[0].client_id.c_str(), "twin");
+    assert_in_range(rows[0].connects, 36, 40);
+    assert_in_range(rows[0].switches, cores.size() == 1 ? 39 : 8, 39);
+    assert_int_equal(rows[0].sources.size(), 2);
+    assert_true(rows[0].sources[0] != rows[0].sources[1]);
+    assert_true(rows[0].sources[0] == client_address(1) || cores.size() > 1);
+    assert_true(b.count(Event::client_id_contested) > 5);
+  }
+}
+
 // ---- Every way to end, 10,000 times, against a limit of one.
 
 void both_close(Bench& b, RawEnd& client) {
@@ -519,6 +625,8 @@ int main() {
       BENCH_TEST(test_limits_change_live),
       BENCH_TEST(test_one_that_replaces_is_let_in),
       BENCH_TEST(test_a_reset_not_taken),
+      BENCH_TEST(test_client_id_rate),
+      BENCH_TEST(test_a_fight_is_named),
       BENCH_TEST(test_counts_are_given_back),
       ENGINE_TEST(test_many_under_a_limit),
   };

@@ -45,6 +45,9 @@ class FakeRuntime : public cli::Runtime {
   std::vector<cli::ListenerRow> listeners() override {
     return {{"mqtt", "198.18.0.10:1883", "emqx", "active", 5, 6, 5, 1}};
   }
+  std::vector<cli::ClientIdRow> client_ids() override {
+    return {{"mqtt", "device\\x00", "fight", 7, 6, 0, 2, "198.18.0.77", "198.18.0.78", 5, 1}};
+  }
   std::vector<cli::SnatRow> snats() override {
     return {{"outside", "198.18.1.100", "1024-65535", "broker1", 5, 1, 64512}};
   }

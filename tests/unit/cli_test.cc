@@ -112,6 +112,7 @@ const Good kGood[] = {
     {"show backends", "BYTES-TO-CLIENT"},
     {"show listeners", "198.18.0.10:1883"},
     {"show rules", "emqx"},
+    {"show client-ids", "198.18.0.78"},
     {"show flows", "198.18.0.77:4000"},
     {"show flows backend broker1", "198.18.0.77:4000"},
     {"show flows listener mqtt", "198.18.0.77:4000"},
