@@ -240,6 +240,9 @@ Cycles Fleet::open_some(uint32_t from, uint32_t to) {
     flows_[i].seq_delta += flows_[i].client_next + kProxyHeader - first_byte;
     return from_broker(i, kAck, {});
   });
+  // A flow is bound to its broker by the first byte.
+  cycles +=
+      each(from, to, kBrokers, [&](uint32_t i) { return from_broker(i, kAck | kPsh, kConnack); });
   return cycles;
 }
 
@@ -252,7 +255,6 @@ Cycles Fleet::talk_and_close(uint32_t from, uint32_t to) {
   const auto brokers = [&](uint8_t flags, base::Bytes payload) {
     cycles += each(from, to, kBrokers, [&](uint32_t i) { return from_broker(i, flags, payload); });
   };
-  brokers(kAck | kPsh, kConnack);
   clients(kAck | kPsh, kPublish);
   clients(kAck | kPsh, kDisconnect);
   clients(kAck | kFin, {});

@@ -108,6 +108,10 @@ namespace mqlb::base {
   X(broker_syn_again, "broker-syn-again", "SYNs to brokers repeated")                             \
   X(broker_refused, "broker-refused", "tries that a broker refused")                              \
   X(broker_unanswered, "broker-unanswered", "tries that a broker left unanswered")                \
+  X(broker_hung_up, "broker-hung-up",                                                             \
+    "tries that a broker accepted and ended, or left alone, before its first byte")               \
+  X(retry_forgone, "retry-forgone",                                                               \
+    "clients bound to a broker before its first byte, for want of room")                          \
   X(broker_bad_options, "broker-bad-options", "tries whose TCP options did not fit the client's") \
   X(broker_stale, "broker-stale", "SYNs that met an old connection at the broker")                \
   X(spliced, "spliced", "flows that reached the spliced state")                                   \

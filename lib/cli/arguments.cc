@@ -130,6 +130,7 @@ const std::vector<ArgumentType>& argument_types() {
       number("hash-seed", config::kHashSeedRange),
       number("connect-tries", config::kConnectTriesRange),
       number("connect-timeout", config::kConnectTimeoutRange),
+      number("answer-timeout", config::kAnswerTimeoutRange),
       number("max-connect", config::kMaxConnectRange),
       number("connect-deadline", config::kConnectDeadlineRange),
       number("idle-floor", config::kIdleFloorRange),

@@ -24,8 +24,8 @@ Result<void> remove_pool(Model& model, const Args& args) {
 
 config::KeyPolicy key_policy(const Args& args) {
   using enum config::KeyPolicy;
-  return args.choice("KEY", {client_id, user_name, source_address, spread, round_robin,
-                             least_connections});
+  return args.choice(
+      "KEY", {client_id, user_name, source_address, spread, round_robin, least_connections});
 }
 
 Result<void> set_key(Model& model, const Args& args) {
@@ -73,6 +73,12 @@ Result<void> set_connect_timeout(Model& model, const Args& args) {
   });
 }
 
+Result<void> set_answer_timeout(Model& model, const Args& args) {
+  return set_pool(model, args, [&](config::Pool& p) {
+    p.answer_timeout = args.duration<milliseconds>("MILLISECONDS");
+  });
+}
+
 }  // namespace
 
 std::vector<Command> pool_commands() {
@@ -101,6 +107,8 @@ std::vector<Command> pool_commands() {
        anywhere, set_connect_tries},
       {"pool set POOL:pool connect-timeout MILLISECONDS:connect-timeout",
        "time for one try to connect", anywhere, set_connect_timeout},
+      {"pool set POOL:pool answer-timeout MILLISECONDS:answer-timeout",
+       "time from there to a backend's first byte; 0: any", anywhere, set_answer_timeout},
   };
 }
 

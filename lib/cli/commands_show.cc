@@ -110,15 +110,17 @@ Result<std::string> show_snat(Context& c, const Args& args) {
 
 Result<std::string> show_pools(Context& c, const Args& args) {
   Table t({"pool", "snat", "key", "fallback", "proxy_protocol", "crc32c", "unique_id", "table_size",
-           "hash_seed", "connect_tries", "connect_timeout_ms", "slow_start_seconds", "load_factor",
-           "close_rate", "close_on_down", "max_fails", "fail_timeout_ms", "backends"});
+           "hash_seed", "connect_tries", "connect_timeout_ms", "answer_timeout_ms",
+           "slow_start_seconds", "load_factor", "close_rate", "close_on_down", "max_fails",
+           "fail_timeout_ms", "backends"});
   for (const config::Pool& p : c.runtime.model().pools) {
     t.add({p.name, p.snat, std::string(to_string(p.key)), std::string(to_string(p.fallback)),
            std::string(to_string(p.proxy_protocol)), on_off(p.proxy_crc32c),
            on_off(p.proxy_unique_id), count(p.table_size), p.hash_seed, count(p.connect_tries),
-           count(p.connect_timeout.count()), count(p.slow_start.count()), count(p.load_factor),
-           count(p.close_rate), on_off(p.close_on_down), count(p.max_fails),
-           count(p.fail_timeout.count()), count(p.backends.size())});
+           count(p.connect_timeout.count()), count(p.answer_timeout.count()),
+           count(p.slow_start.count()), count(p.load_factor), count(p.close_rate),
+           on_off(p.close_on_down), count(p.max_fails), count(p.fail_timeout.count()),
+           count(p.backends.size())});
   }
   return render(t, args);
 }
@@ -130,8 +132,7 @@ Result<std::string> show_backends(Context& c, const Args& args) {
   for (const BackendRow& r : c.runtime.backends()) {
     t.add({r.pool, r.name, r.endpoint, r.state, count(r.weight), r.share, r.flows, r.selected,
            r.established, r.connect_failures, r.bytes_to_backend, r.bytes_to_client,
-           on_off(r.backup), r.max_connections, r.since_seconds, count(r.taking), r.closed,
-           r.why});
+           on_off(r.backup), r.max_connections, r.since_seconds, count(r.taking), r.closed, r.why});
   }
   return render(t, args);
 }
@@ -249,8 +250,8 @@ std::vector<Command> show_commands() {
       {"show [json] pools", "pools and their settings", shell, nullptr, show_pools},
       {"show [json] backends", "backends, their shares and counts", shell, nullptr, show_backends},
       {"show [json] listeners", "listeners and their counts", shell, nullptr, show_listeners},
-      {"show [json] rules", "which clients of a listener go to which pool, in order", shell, nullptr,
-       show_rules},
+      {"show [json] rules", "which clients of a listener go to which pool, in order", shell,
+       nullptr, show_rules},
       {"show [json] client-ids",
        "Client IDs that connect again and again, those that several addresses fight over first",
        shell, nullptr, show_client_ids},
@@ -264,8 +265,9 @@ std::vector<Command> show_commands() {
       {"show [json] counters", "drops, ends and events that happened", shell, nullptr,
        show_counters},
       {"show [json] counters all", "all counters, zero ones too", shell, nullptr, show_counters},
-      {"show [json] route client-id ID:client-id", "the backend that a Client ID goes to, and who is passed over for it", shell,
-       nullptr, show_route},
+      {"show [json] route client-id ID:client-id",
+       "the backend that a Client ID goes to, and who is passed over for it", shell, nullptr,
+       show_route},
       {"show [json] route pool POOL:pool client-id ID:client-id",
        "the backend of a pool that a Client ID goes to", shell, nullptr, show_route},
       {"show config", "the commands that make this configuration", shell, nullptr, show_config},

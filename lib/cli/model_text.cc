@@ -111,6 +111,7 @@ void put_pool(std::string& out, const config::Pool& pool) {
   put_set(out, set + "hash-seed", pool.hash_seed, standard.hash_seed);
   put_set(out, set + "connect-tries", pool.connect_tries, standard.connect_tries);
   put_set(out, set + "connect-timeout", pool.connect_timeout, standard.connect_timeout);
+  put_set(out, set + "answer-timeout", pool.answer_timeout, standard.answer_timeout);
   put_check(out, set, pool.check);
   put_set(out, set + "slow-start", pool.slow_start, standard.slow_start);
   put_set(out, set + "load-factor", pool.load_factor, standard.load_factor);

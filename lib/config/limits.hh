@@ -23,6 +23,7 @@ inline constexpr Range kTableSizeRange{3, 16777213};
 inline constexpr Range kHashSeedRange{0, UINT64_MAX};
 inline constexpr Range kConnectTriesRange{1, 16};
 inline constexpr Range kConnectTimeoutRange{10, 60'000};     // milliseconds
+inline constexpr Range kAnswerTimeoutRange{0, 600'000};      // milliseconds
 inline constexpr Range kMaxConnectRange{128, 1'048'576};     // bytes
 inline constexpr Range kConnectDeadlineRange{100, 600'000};  // milliseconds
 inline constexpr Range kPollPauseRange{1, 10'000};           // microseconds

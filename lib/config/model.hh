@@ -96,6 +96,7 @@ struct Pool {
   uint64_t hash_seed = 0;
   uint32_t connect_tries = 3;                       // brokers tried for one client, 1 to 16
   std::chrono::milliseconds connect_timeout{1000};  // for one try
+  std::chrono::milliseconds answer_timeout{0};      // then, to the first byte; 0: any time
   Check check;
   std::chrono::seconds slow_start{0};  // until a backend that returns has its share
   uint32_t load_factor = 0;   // percent of its share of the pool's load; above, it passes on; 0: no

@@ -359,6 +359,7 @@ void Compiler::fill_pools() {
     entry.hash_seed = pool.hash_seed;
     entry.connect_tries = pool.connect_tries;
     entry.connect_timeout = pool.connect_timeout;
+    entry.answer_timeout = pool.answer_timeout;
     entry.slow_start = pool.slow_start;
     entry.load_factor = pool.load_factor;
     entry.close_rate = pool.close_rate;

@@ -80,6 +80,7 @@ struct PoolEntry {
   uint64_t hash_seed = 0;
   uint32_t connect_tries = 3;
   base::Duration connect_timeout{};
+  base::Duration answer_timeout{};  // from SYN-ACK to first byte; 0: any time
   base::Duration slow_start{};
   uint32_t load_factor = 0;
   uint32_t close_rate = 500;

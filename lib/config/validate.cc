@@ -294,6 +294,10 @@ Result<void> check_pool_settings(const Pool& pool) {
     if (pool.proxy_crc32c) return fail(me + ": proxy-crc32c needs proxy-protocol v2");
     if (pool.proxy_unique_id) return fail(me + ": proxy-unique-id needs proxy-protocol v2");
   }
+  if (auto ok = check_range(pool.answer_timeout, kAnswerTimeoutRange, "answer-timeout of " + me);
+      !ok) {
+    return ok;
+  }
   return check_range(pool.connect_timeout, kConnectTimeoutRange, "connect-timeout of " + me);
 }
 

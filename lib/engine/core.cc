@@ -237,7 +237,7 @@ void Core::deliver(const Message& message) {
   const auto visit = [this](const auto& body) {
     using Body = std::decay_t<decltype(body)>;
     constexpr bool for_proxy = std::is_same_v<Body, OpenRequest> ||
-                               std::is_same_v<Body, ClientFin> ||
+                               std::is_same_v<Body, TakenBack> || std::is_same_v<Body, ClientFin> ||
                                std::is_same_v<Body, ClientMoved> || std::is_same_v<Body, Release>;
     if constexpr (for_proxy) {
       proxy_->receive(body);

@@ -4,6 +4,8 @@
 //   worker                                         proxy
 //     | -- OpenRequest ----------------------------> |  connect to a broker
 //     | <------------------- Opened or OpenFailed -- |
+//     | <------------------------------- TakeBack -- |  the broker left before it said anything
+//     | -- TakenBack or Release -------------------> |  then as after OpenRequest
 //     | -- ClientFin ------------------------------> |  a FIN went to the broker
 //     | <----------------------------- BrokerFin --- |  a FIN went to the client
 //     | <------------------------- ClientFinAcked -- |
@@ -12,7 +14,8 @@
 //     | -- Release --------------------------------> |  the last message about a flow
 //
 // A proxy's record lives from OpenRequest to OpenFailed or Release, so the worker's messages always
-// find it. The worker's record may be gone when the proxy's message arrives: a generation tells.
+// find it; once it has read TakeBack the worker names the record no more, until the next Opened.
+// The worker's record may be gone when the proxy's message arrives: a generation tells.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +24,7 @@
 #include "lib/base/reason.hh"
 #include "lib/base/seq32.hh"
 #include "lib/flow/record.hh"
+#include "lib/mqtt/connect.hh"
 #include "lib/tcp/reassembly.hh"
 #include "lib/tcp/syn_cookie.hh"
 #include "lib/wire/address.hh"
@@ -48,12 +52,17 @@ struct OpenRequest {
   base::Seq32 first_byte;  // sequence number of the client's first byte
   base::Seq32 client_iss;  // our ISN toward the client
   tcp::Negotiated negotiated;
-  uint16_t client_window = 0;       // as in the segment, not scaled
-  uint32_t client_tsval = 0;        // latest
-  uint32_t our_tsval = 0;           // latest that the client may have seen
-  uint32_t clock_offset = 0;        // of our timestamp clock to the engine's milliseconds
-  uint32_t acked = 0;               // bytes of the client that we acknowledged: ours to deliver
+  uint16_t client_window = 0;  // as in the segment, not scaled
+  uint32_t client_tsval = 0;   // latest
+  uint32_t our_tsval = 0;      // latest that the client may have seen
+  uint32_t clock_offset = 0;   // of our timestamp clock to the engine's milliseconds
+  uint32_t acked = 0;          // bytes that the client saw acknowledged: from us, or from a broker
+  bool reads_connect = true;
+  mqtt::Version version = mqtt::Version::v3_1_1;
   tcp::Reassembly* held = nullptr;  // owned by the receiver; null: the worker holds the segment
+  // Then, its bytes, in a frame that the worker keeps until the flow ends or it has the answer.
+  // Only to be copied: a copy of a flow that ended is never used.
+  base::Bytes first;
 };
 
 struct Opened {
@@ -70,6 +79,17 @@ struct Opened {
 struct OpenFailed {
   WorkerRef to;
   base::End reason = base::End::backends_failed;
+};
+
+// The request as it stands now, for a flow that waits for a broker again.
+struct TakeBack {
+  OpenRequest request;
+  uint32_t kept = 0;  // bytes that are with the proxy
+};
+
+struct TakenBack {
+  WorkerRef from;
+  FlowIndex proxy_flow = flow::kNoFlow;
 };
 
 struct BrokerFin {
@@ -106,8 +126,8 @@ struct Release {
   base::Seq32 client_ack;   // client space: what the client acknowledged last
 };
 
-using MessageBody = std::variant<OpenRequest, Opened, OpenFailed, BrokerFin, ClientFinAcked,
-                                 BrokerReset, ClientFin, ClientMoved, Release>;
+using MessageBody = std::variant<OpenRequest, Opened, OpenFailed, TakeBack, TakenBack, BrokerFin,
+                                 ClientFinAcked, BrokerReset, ClientFin, ClientMoved, Release>;
 
 struct Message {
   CoreIndex to = 0;

@@ -2,8 +2,9 @@
 // brokers to clients.
 //
 // Owner: one data core. proxy_open.cc holds what happens until a broker answers, proxy_settle.cc
-// what happens until the PROXY header and the bytes that are ours are acknowledged,
-// proxy_splice.cc the spliced state and its end.
+// what happens until the PROXY header and the bytes that are ours are acknowledged, proxy_retry.cc
+// how a client moves on from a broker that said nothing, proxy_splice.cc the spliced state and its
+// end.
 #pragma once
 
 #include <array>
@@ -26,15 +27,25 @@
 namespace mqlb::engine {
 
 // A broker connection that is being opened. What is ours to deliver is the PROXY header, and the
-// bytes of the client that a worker acknowledged:
+// bytes of the client that it saw acknowledged before:
 //
 //     iss  iss+1            iss+1+header                    +owned        broker space
 //      |SYN| PROXY header ... | the client's first bytes ... | spliced ...
 //                             ^ first_byte + seq_delta
+//
+// Until the broker's first byte it stays, with a copy of the client's first bytes, so that another
+// broker can be tried.
 struct Opening : base::TimerNode {
   FlowIndex flow = flow::kNoFlow;
   OpenRequest request;
+  base::Bytes first;  // the client's first bytes: in `held`, or Proxy::copies_
   std::unique_ptr<tcp::Reassembly> held;
+  uint32_t owned = 0;             // of them, so many are ours to deliver
+  uint32_t promised = 0;          // bytes that the client may have seen acknowledged
+  bool committed = false;         // no other broker will be tried
+  bool waits = false;             // in Proxy::waiting_: for the broker's first byte
+  uint32_t older = 0, newer = 0;  // with `waits`: neighbours there
+  uint16_t hung_up = 0;           // candidates that did, by bit
   std::array<config::BackendId, Selector::kMost> candidates;
   uint8_t candidate_count = 0;
   uint8_t next_candidate = 0;
@@ -83,6 +94,7 @@ class alignas(base::kCacheLine) Proxy {
   void unreachable(flow::ProxyFlow& f, base::Seq32 seq);
 
   void receive(const OpenRequest& message);
+  void receive(const TakenBack& message);
   void receive(const ClientFin& message);
   void receive(const ClientMoved& message);
   void receive(const Release& message);
@@ -116,7 +128,9 @@ class alignas(base::kCacheLine) Proxy {
   void choose_iss(Opening& o, const flow::SnatPorts& ports);
   void send_syn(Opening& o);
   void failed_try(Opening& o, base::Event event);
+  void end_try(Opening& o, base::Event event, base::Seq32 last_seq);
   void fail(Opening& o);
+  void forget(Opening& o);
   void in_syn_sent(wire::Packet& packet, const Frame& frame, Opening& o);
   void established(wire::Packet& packet, Opening& o, const wire::TcpOptions& options);
   [[nodiscard]] bool announce(Opening& o, const splice::Translation& to_broker, uint32_t floor);
@@ -132,12 +146,32 @@ class alignas(base::kCacheLine) Proxy {
   void on_timer(Opening& o);
   void retransmit(Opening& o);
   void abandon(Opening& o);
-  [[nodiscard]] uint32_t owned_length(const Opening& o) const;
-  [[nodiscard]] base::Seq32 owned_end(const Opening& o) const;
+  [[nodiscard]] static uint32_t owned_length(const Opening& o) { return o.header_length + o.owned; }
+  [[nodiscard]] static bool is_delivered(const Opening& o) {
+    return !o.snd_una.before(owned_end(o));
+  }
+  [[nodiscard]] static base::Seq32 owned_end(const Opening& o) {
+    return o.iss + 1U + owned_length(o);
+  }
+  [[nodiscard]] static bool note_ack(wire::TcpView tcp, Opening& o);
   [[nodiscard]] wire::Segment segment_to_broker(const Opening& o) const;
   void send_to_broker(const Opening& o, const wire::Segment& segment);
   void reset_broker(Opening& o, base::Seq32 seq);
   void give_back_port(flow::ProxyFlow& f, base::Seq32 last_seq);
+
+  // proxy_retry.cc
+  uint32_t take_opening();
+  void keep_first_bytes(Opening& o);
+  [[nodiscard]] static uint32_t kept(const Opening& o) {
+    return static_cast<uint32_t>(o.first.size());
+  }
+  [[nodiscard]] static bool can_move(const Opening& o);
+  [[nodiscard]] static bool hangs_up(const wire::Packet& packet, const Opening& o);
+  void hear(const wire::Packet& packet, Opening& o);
+  bool hold_back_ack(wire::Packet& packet, Opening& o);
+  void await_word(Opening& o);
+  void leave_waiting(Opening& o);
+  bool try_move_on(Opening& o, base::Seq32 broker_next, bool reset);
 
   // proxy_splice.cc
   void fetch(const Arrival& arrival) const {
@@ -147,7 +181,7 @@ class alignas(base::kCacheLine) Proxy {
   }
   [[nodiscard]] static bool is_usual(const wire::Packet& packet, const flow::ProxyFlow& f);
   void act(wire::Packet& packet, const Frame& frame, FlowIndex index);
-  void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
+  void splice(wire::Packet& packet, const Frame& frame, FlowIndex index, bool strip_sack = false);
   void pass_on(wire::Packet& packet, const Frame& frame, const flow::ProxyFlow& f, bool strip_sack);
   [[nodiscard]] bool sacks_known(const wire::Packet& packet, FlowIndex index);
   void make_ports(uint16_t broker, config::SnatId snat);
@@ -168,6 +202,13 @@ class alignas(base::kCacheLine) Proxy {
   flow::ProxyTable flows_;
   base::Slab<Opening> opening_;
   base::TimerWheel timers_;
+  struct {
+    uint32_t oldest = base::Slab<Opening>::kNone;
+    uint32_t newest = base::Slab<Opening>::kNone;
+  } waiting_;              // Openings that only wait for the broker's first byte
+  size_t kept_bytes_ = 0;  // memory of all Opening::held
+  static constexpr size_t kShortConnect = 256;
+  std::unique_ptr<uint8_t[]> copies_;  // by opening, of CONNECTs that are as short as most
   struct PortTable {
     wire::IpAddress address;  // what the SNAT id meant when the table was made
     std::unique_ptr<flow::SnatPorts> ports;

@@ -34,7 +34,7 @@ void Proxy::receive(const OpenRequest& request) {
   const uint16_t vip = context_.addresses.vip(request.listener);
   const bool known = request.pool < context_.snapshot->pools.size() && vip != EndpointMap::kNone;
   const FlowIndex index = known ? flows_.take() : flow::kNoFlow;
-  const uint32_t slot = index == flow::kNoFlow ? base::Slab<Opening>::kNone : opening_.take();
+  const uint32_t slot = index == flow::kNoFlow ? base::Slab<Opening>::kNone : take_opening();
   if (slot == base::Slab<Opening>::kNone) {
     if (index != flow::kNoFlow) flows_.give_back(index);
     if (!context_.sink.send({request.from.core, OpenFailed{request.from, End::proxy_full}})) {
@@ -47,6 +47,7 @@ void Proxy::receive(const OpenRequest& request) {
   o.request = request;
   o.request.held = nullptr;
   o.held = std::move(held);
+  keep_first_bytes(o);
   ProxyFlow& f = flows_[index];
   f.client = request.client.address;
   f.client_port = request.client.port;
@@ -66,9 +67,10 @@ void Proxy::choose_candidates(Opening& o) {
   const config::PoolEntry& pool = context_.snapshot->pools[o.request.pool];
   const Selector selector(*context_.snapshot, context_.shared.status, context_.shared.loads);
   if (turns_.size() <= o.request.pool) turns_.resize(o.request.pool + size_t{1});
-  const auto out = std::span(o.candidates).first(std::min<size_t>(pool.connect_tries, Selector::kMost));
-  o.candidate_count = static_cast<uint8_t>(selector.select(
-      pool, o.request.policy, o.request.hash, turns_[o.request.pool], out));
+  const auto out =
+      std::span(o.candidates).first(std::min<size_t>(pool.connect_tries, Selector::kMost));
+  o.candidate_count = static_cast<uint8_t>(
+      selector.select(pool, o.request.policy, o.request.hash, turns_[o.request.pool], out));
   if (o.candidate_count == 0) o.failure = End::no_backend;
 }
 
@@ -242,17 +244,23 @@ void Proxy::send_syn(Opening& o) {
 
 // This broker will not do: the next one is tried at once.
 void Proxy::failed_try(Opening& o, Event event) {
+  // That it lacks an option is a fact, and no trouble.
+  if (event != Event::broker_bad_options) {
+    context_.objects->backends[flows_[o.flow].backend].faults.add();
+  }
+  end_try(o, event, o.iss + 1U);
+  try_next(o);
+}
+
+void Proxy::end_try(Opening& o, Event event, Seq32 last_seq) {
   ProxyFlow& f = flows_[o.flow];
   context_.counters[event].add();
   context_.objects->backends[f.backend].failures.add();
-  // That it lacks an option is a fact, and no trouble.
-  if (event != Event::broker_bad_options) context_.objects->backends[f.backend].faults.add();
   leave(f.backend);
   o.failure = event == Event::broker_bad_options ? End::options_mismatch : End::backends_failed;
-  give_back_port(f, o.iss + 1U);
+  give_back_port(f, last_seq);
   timers_.stop(o);
   o.sent_at = base::Instant{};
-  try_next(o);
 }
 
 void Proxy::give_back_port(ProxyFlow& f, Seq32 last_seq) {
@@ -265,8 +273,14 @@ void Proxy::fail(Opening& o) {
   if (!context_.sink.send({f.worker, OpenFailed{worker_of(f), o.failure}})) {
     context_.counters[Event::messages_lost].add();  // the worker's own timer finds out
   }
-  timers_.stop(o);
   flows_.give_back(o.flow);
+  forget(o);
+}
+
+void Proxy::forget(Opening& o) {
+  timers_.stop(o);
+  leave_waiting(o);
+  if (o.held) kept_bytes_ -= o.held->memory();
   opening_.give_back(opening_.index_of(o));
 }
 
@@ -359,7 +373,7 @@ void Proxy::established(wire::Packet& packet, Opening& o, const wire::TcpOptions
     return;
   }
   if (owned_length(o) == 0) {
-    settled(o);
+    await_word(o);
   } else {
     timers_.arm(o, context_.now + o.retransmit);
   }

@@ -20,14 +20,9 @@ constexpr uint8_t kDataTries = 7;  // 200 ms doubled: about 25 s
 
 constexpr uint32_t kSegmentsAtOnce = 10;  // answers to one event are bounded
 
+constexpr int32_t kFarOff = 1 << 24;  // more than a broker says before it has read all that is ours
+
 }  // namespace
-
-uint32_t Proxy::owned_length(const Opening& o) const {
-  const size_t bytes = o.held ? o.held->contiguous().size() : 0;
-  return o.header_length + static_cast<uint32_t>(bytes);
-}
-
-Seq32 Proxy::owned_end(const Opening& o) const { return o.iss + 1U + owned_length(o); }
 
 // Sends what is ours, from snd_nxt on, as far as the broker's window and ours allow, and no long
 // bursts: the next ACK goes on. The header
@@ -52,10 +47,9 @@ void Proxy::send_owned(Opening& o) {
       segment.payload = base::Bytes(o.header).first(o.header_length);
     } else {
       if (in_flight >= window) return;
-      const base::Bytes data = o.held->contiguous();
       const auto from = static_cast<size_t>(o.snd_nxt - data_begin);
-      const size_t size = std::min<size_t>({data.size() - from, mss, size_t{window} - in_flight});
-      segment.payload = data.subspan(from, size);
+      const size_t size = std::min<size_t>({o.owned - from, mss, size_t{window} - in_flight});
+      segment.payload = o.first.subspan(from, size);
     }
     send_to_broker(o, segment);
     o.snd_nxt += static_cast<uint32_t>(segment.payload.size());
@@ -65,43 +59,59 @@ void Proxy::send_owned(Opening& o) {
 void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o) {
   const wire::TcpView tcp = packet.tcp();
   if (tcp.has(wire::kSyn)) {
-    // The broker repeats its SYN-ACK: what we sent was lost.
-    context_.output.drop(frame, Drop::handshake_consumed);
-    retransmit(o);
+    // The broker repeats its SYN-ACK: what we sent was lost, unless it is only late.
+    const bool late = is_delivered(o);
+    context_.output.drop(frame, late ? Drop::absorbed_ack : Drop::handshake_consumed);
+    if (!late) retransmit(o);
+    return;
+  }
+  if (std::abs(tcp.seq() - o.rcv_nxt) > kFarOff) {
+    // Of an earlier connection from this port: a challenge ACK to our SYN that came late.
+    context_.output.drop(frame, Drop::outside_window);
     return;
   }
   const FlowIndex index = o.flow;
   note_timestamps(packet, o);
-  bool progress = false;
-  if (tcp.has(wire::kAck) && !tcp.ack().before(o.snd_una)) {
-    const Seq32 ack = tcp.ack();
-    o.send_window = uint32_t{tcp.window()} << o.broker_scale;
-    progress = ack.after(o.snd_una);
-    if (progress) {
-      o.congestion_window += static_cast<uint32_t>(ack - o.snd_una);
-      o.snd_una = ack;
-      if (o.snd_nxt.before(ack)) o.snd_nxt = ack;
-      o.repeats = 0;
-    }
+  if (hangs_up(packet, o) && try_move_on(o, tcp.ack(), !tcp.has(wire::kRst))) {
+    context_.output.drop(frame, Drop::handshake_consumed);
+    return;
   }
+  hear(packet, o);
+  const bool progress = note_ack(tcp, o);
   const Seq32 known = o.request.first_byte + o.request.acked;
   if (tcp.has(wire::kAck)) {
     keep_window(tcp, known - (tcp.ack() + flows_[index].ack_delta), o.broker_scale);
   }
-  const bool passes = guard_ack(packet, known, flows_[index].ack_delta);
+  const bool passes = guard_ack(packet, known, flows_[index].ack_delta) && hold_back_ack(packet, o);
+  // As hold_back_ack(); and what is ours would look like a DSACK behind an ACK that was raised.
+  const bool strip_sack = !o.committed || !is_delivered(o);
   // A RST that must be accepted (RFC 9293 section 3.10.7.4): nobody takes our bytes any more.
-  const bool is_reset = tcp.has(wire::kRst) && tcp.seq() == o.rcv_nxt;
-  if (is_reset || !o.snd_una.before(owned_end(o))) {
+  if (tcp.has(wire::kRst) && tcp.seq() == o.rcv_nxt) {
     settled(o);
+  } else if (is_delivered(o)) {
+    await_word(o);
   } else {
     send_owned(o);
     if (progress) timers_.arm(o, context_.now + o.retransmit);
   }
   if (passes) {
-    splice(packet, frame, index);
+    splice(packet, frame, index, strip_sack);
   } else {
     context_.output.drop(frame, Drop::absorbed_ack);
   }
+}
+
+// True if the broker took something that it had not.
+bool Proxy::note_ack(wire::TcpView tcp, Opening& o) {
+  const Seq32 ack = tcp.ack();
+  if (!tcp.has(wire::kAck) || ack.before(o.snd_una)) return false;
+  o.send_window = uint32_t{tcp.window()} << o.broker_scale;
+  if (ack == o.snd_una) return false;
+  o.congestion_window += static_cast<uint32_t>(ack - o.snd_una);
+  o.snd_una = ack;
+  if (o.snd_nxt.before(ack)) o.snd_nxt = ack;
+  o.repeats = 0;
+  return true;
 }
 
 // The client's own segments may have passed ours, and what the broker echoes is the latest that it
@@ -152,18 +162,21 @@ bool Proxy::late_ack(wire::Packet& packet, FlowIndex index) {
   if (is_old || (packet.tcp().has(wire::kAck) && beyond > kLongPast)) {
     f.flags &= static_cast<uint8_t>(~flow::kGuard);
   }
-  return beyond == 0 || guard_ack(packet, known, f.ack_delta);
+  if (beyond == 0) return true;
+  // At most the broker's own scale, so the window rather ends too early.
+  if (packet.tcp().has(wire::kAck)) {
+    keep_window(packet.tcp(), -beyond, static_cast<uint8_t>(std::max<int8_t>(f.window_shift, 0)));
+  }
+  return guard_ack(packet, known, f.ack_delta);
 }
 
 void Proxy::settled(Opening& o) {
-  timers_.stop(o);
   ProxyFlow& f = flows_[o.flow];
   f.state = ProxyState::spliced;
-  const uint32_t slot = f.opening;
   f.client_fin_end = o.client_fin_end.raw();
   f.flags |= flow::kGuard;
   flows_.guard(o.flow) = {o.request.first_byte + o.request.acked, context_.now_seconds};
-  opening_.give_back(slot);
+  forget(o);
 }
 
 void Proxy::on_timer(Opening& o) {
@@ -180,7 +193,19 @@ void Proxy::on_timer(Opening& o) {
     send_syn(o);
     return;
   }
-  if (++o.repeats > kDataTries) {
+  if (flows_[o.flow].state == ProxyState::reopening) {
+    fail(o);  // the worker's answer was lost; it has a timer of its own
+    return;
+  }
+  if (is_delivered(o)) {
+    // Nothing was said for as long as the pool allows.
+    if (!try_move_on(o, o.snd_una, true)) settled(o);
+    return;
+  }
+  ++o.repeats;
+  // Once its time is over, a broker that takes nothing any more is as good as one that is down.
+  if (o.repeats > 2 && context_.now >= o.try_ends && try_move_on(o, o.snd_una, true)) return;
+  if (o.repeats > kDataTries) {
     abandon(o);
     return;
   }
@@ -200,7 +225,6 @@ void Proxy::retransmit(Opening& o) {
 // The broker answered the SYN and then nothing more. The client gets a RST and comes again.
 void Proxy::abandon(Opening& o) {
   const ProxyFlow& f = flows_[o.flow];
-  timers_.stop(o);
   reset_broker(o, o.snd_nxt);
   if (!context_.sink.send({f.worker, BrokerReset{worker_of(f), {}, true}})) {
     context_.counters[Event::messages_lost].add();

@@ -29,7 +29,10 @@ base::Result<std::unique_ptr<Proxy>> Proxy::create(CoreContext& context, uint32_
 }
 
 Proxy::Proxy(CoreContext& context, flow::ProxyTable flows, uint32_t max_connecting)
-    : context_(context), flows_(std::move(flows)), opening_(max_connecting) {}
+    : context_(context),
+      flows_(std::move(flows)),
+      opening_(max_connecting),
+      copies_(new uint8_t[max_connecting * kShortConnect]) {}
 
 // Makes port tables for combinations that are new. Tables of addresses that were removed stay while
 // the process lives: flows may use them, and their quarantines hold.
@@ -125,13 +128,14 @@ void Proxy::act(wire::Packet& packet, const Frame& frame, FlowIndex index) {
     case ProxyState::syn_sent:
       in_syn_sent(packet, frame, opening(f));
       break;
+    case ProxyState::reopening:  // has no port
     case ProxyState::free:
       context_.output.drop(frame, Drop::unknown_flow_quiet);
       break;
   }
 }
 
-void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
+void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index, bool strip_sack) {
   ProxyFlow& f = flows_[index];
   if (packet.tcp().has(wire::kSyn)) {
     // A SYN-ACK that comes again: the client's next segment acknowledges it.
@@ -144,7 +148,8 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   }
   const bool ends = (packet.tcp().flags() & (wire::kFin | wire::kRst)) != 0;
   if (ends || (f.flags & flow::kPeerFin) != 0) watch_ends(packet, f);
-  pass_on(packet, frame, f, (f.flags & flow::kGuard) != 0 && sacks_known(packet, index));
+  pass_on(packet, frame, f,
+          strip_sack || ((f.flags & flow::kGuard) != 0 && sacks_known(packet, index)));
 }
 
 [[gnu::always_inline]] inline void Proxy::pass_on(wire::Packet& packet, const Frame& frame,
@@ -217,7 +222,8 @@ void Proxy::unreachable(ProxyFlow& f, Seq32 seq) {
 
 void Proxy::receive(const ClientFin& message) {
   ProxyFlow& f = flows_[message.proxy_flow];
-  if (f.state == ProxyState::free) return;
+  // The client will repeat a FIN to a broker that is left.
+  if (f.state != ProxyState::settling && f.state != ProxyState::spliced) return;
   f.flags |= flow::kPeerFin;
   if (f.state == ProxyState::settling) {
     opening(f).client_fin_end = message.end;
@@ -235,6 +241,13 @@ void Proxy::receive(const ClientMoved& message) {
 void Proxy::receive(const Release& message) {
   ProxyFlow& f = flows_[message.proxy_flow];
   if (f.state == ProxyState::free) return;
+  if (f.state == ProxyState::reopening) {
+    if (message.reset_client && message.known) reset_client(f, message);
+    Opening& o = opening(f);
+    flows_.give_back(message.proxy_flow);
+    forget(o);
+    return;
+  }
   Seq32 last_seq = message.client_next;
   bool known = message.known;
   if (f.state == ProxyState::settling) {

@@ -3,7 +3,8 @@
 // Owner: one data core. Time comes in through the context; frames go out through its Output,
 // messages through its sink. worker_accept.cc holds what happens before a flow is spliced,
 // worker_admit.cc whom a listener lets in, worker_open.cc what happens while a broker is asked and
-// when none is found, worker_splice.cc the spliced state and its end.
+// when none is found, worker_retry.cc the way back from a broker that said nothing, worker_splice.cc
+// the spliced state and its end.
 #pragma once
 
 #include <array>
@@ -38,6 +39,9 @@ struct Accepting : base::TimerNode {
   uint32_t parse_at = 0;  // contiguous bytes that make another look at the CONNECT worth while
   uint32_t handed = 0;    // bytes that are with the proxy or in frames[0]; 0: CONNECT not complete
   bool reads_connect = true;  // the listener's mode is mqtt
+  bool again = false;         // it was spliced to a broker that left
+  base::Bytes whole;          // the CONNECT and what came with it, if it lies in frames[0]
+  uint32_t tsval_floor = 0;   // what the client may have seen of that broker; with timestamps
   base::Instant deadline{};
   base::Instant ack_due{};  // zero: none
   std::unique_ptr<tcp::Reassembly> held;
@@ -76,6 +80,7 @@ class alignas(base::kCacheLine) Worker {
   void process(std::span<Arrival* const> arrivals);
   void receive(const Opened& message);
   void receive(const OpenFailed& message);
+  void receive(const TakeBack& message);
   void receive(const BrokerFin& message);
   void receive(const ClientFinAcked& message);
   void receive(const BrokerReset& message);

@@ -249,6 +249,7 @@ void Worker::hold_segment(wire::Packet& packet, const Frame& frame, Accepting& a
     const mqtt::ConnectResult result = mqtt::parse_connect(data);
     if (std::holds_alternative<mqtt::Connect>(result) && try_hold(a, frame)) {
       a.handed = static_cast<uint32_t>(data.size());
+      a.whole = data;
       read_connect(a, data);
       return;
     }

@@ -35,6 +35,12 @@ inline constexpr size_t kMaxHeldFrames = 4096;
 // Memory for CONNECTs in pieces, of all clients of a worker.
 inline constexpr size_t kMaxHeldBytes = size_t{64} << 20;
 
+// Memory for copies of CONNECTs, until brokers answer, of all clients of a proxy.
+inline constexpr size_t kMaxKeptBytes = size_t{64} << 20;
+
+// What a worker waits beyond all the tries of its proxy.
+inline constexpr base::Duration kTriesMargin = std::chrono::seconds(2);
+
 inline constexpr uint8_t kConnackTries = 4;
 inline constexpr base::Duration kConnackInterval = std::chrono::milliseconds(300);
 // How long a client that was told may take to close.

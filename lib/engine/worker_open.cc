@@ -117,13 +117,16 @@ void Worker::ask_proxy(Accepting& a, config::PoolId pool_id, const mqtt::Connect
   request.our_tsval = cookies_.timestamp(context_.now);
   request.clock_offset = request.our_tsval - base::to_milliseconds(context_.now);
   request.acked = a.acked;
+  request.reads_connect = a.reads_connect;
+  request.version = a.version;
   if (a.held) held_bytes_ -= a.held->memory();
+  request.first = a.whole;
   request.held = a.held.release();
   f.state = flow::WorkerState::opening;
   f.next_seq = a.first_byte;
   f.last_ack = a.iss + 1;
   a.ack_due = base::Instant{};
-  a.deadline = context_.now + pool.connect_timeout * pool.connect_tries + std::chrono::seconds(2);
+  a.deadline = context_.now + pool.connect_timeout * pool.connect_tries + kTriesMargin;
   arm(a);
   if (context_.sink.send({f.proxy, request})) return;
   delete request.held;
@@ -203,8 +206,10 @@ void Worker::receive(const Opened& message) {
   f->count_to_broker(a.handed);
   if (message.translation.strip_sack) f->flags |= flow::kStripSack;
   f->state = flow::WorkerState::spliced;
-  context_.counters[Event::spliced].add();
-  context_.objects->listeners[flows_.rest(message.to.flow).listener].spliced.add();
+  if (!a.again) {
+    context_.counters[Event::spliced].add();
+    context_.objects->listeners[flows_.rest(message.to.flow).listener].spliced.add();
+  }
   context_.objects->backends[f->backend].bytes_to_backend.add(a.handed);
 
   const std::array<Frame, Accepting::kMaxFrames> frames = a.frames;
@@ -301,7 +306,9 @@ void Worker::send_to_client(const Accepting& a, uint8_t flags, base::Seq32 seq, 
   segment.window = a.negotiated.has_window_scale ? kSynAckWindow >> kWindowScale : kSynAckWindow;
   segment.payload = payload;
   if (a.negotiated.timestamps && (flags & wire::kRst) == 0) {
-    segment.options.timestamps = wire::Timestamps{cookies_.timestamp(context_.now), a.tsval};
+    uint32_t now = cookies_.timestamp(context_.now);
+    if (a.again && static_cast<int32_t>(a.tsval_floor - now) > 0) now = a.tsval_floor;
+    segment.options.timestamps = wire::Timestamps{now, a.tsval};
   }
   send_segment(context_, a.port, segment);
 }

@@ -119,7 +119,8 @@ static_assert(sizeof(WorkerFlowRest) == 24);
 enum class ProxyState : uint8_t {
   free,
   syn_sent,
-  settling,  // PROXY header or owned bytes not acknowledged yet
+  settling,   // PROXY header or owned bytes not acknowledged yet, or nothing heard of the broker
+  reopening,  // without a broker, until the worker has taken the client back
   spliced,
 };
 

@@ -62,7 +62,7 @@ def sinks(sink_hosts):
         sink.call("forget")
     yield sink_hosts
     for sink in sink_hosts:
-        sink.call("set", mode="serve", note_sequences=False, keep_half_closed=False)
+        sink.call("set", mode="serve", limit=None, note_sequences=False, keep_half_closed=False)
 
 
 @pytest.fixture(scope="session")

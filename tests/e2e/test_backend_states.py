@@ -190,6 +190,25 @@ def test_failed_connections_take_a_broker_out_for_a_time(balancer, sink_hosts, t
             assert own[0] in at(victim)
 
 
+def test_who_hangs_up_alone_is_blamed(balancer, sink_hosts, topology, sinks):
+    """A client that every broker sends away is no fault of theirs."""
+    def try_once(client_id):
+        with mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) as client:
+            return client.connect(client_id)
+
+    with balancer(daemon.pool(POOL, sink_hosts, f"pool set {POOL} fail-timeout 60000")) as lb:
+        for sink in sinks:
+            sink.call("set", mode="drop")
+        assert try_once("unwelcome everywhere") == 3
+        assert [row(lb, s.name)["connect_failures"] for s in sinks] == [1, 1, 1]
+        for sink in sinks[1:]:
+            sink.call("set", mode="serve")
+        own = next(i for i in map(str, range(100)) if lb.route(i, POOL) == sinks[0].name)
+        assert try_once(own) == 0
+        wait.until(lambda: row(lb, sinks[0].name)["state"] == "down", 5, "the blame")
+        assert [row(lb, s.name)["state"] for s in sinks[1:]] == ["up", "up"]
+
+
 @pytest.mark.parametrize("policy", ["round-robin", "least-connections"])
 def test_even_policies(lb, sinks, loads, policy):
     lb.commands(f"pool set {POOL} key {policy}")

@@ -115,14 +115,15 @@ RawEnd Bench::ask_broker(RawEnd& client, const std::string& client_id, uint16_t 
   const sim::Buffer connect = sim::encode_connect(fields);
   const SentFrames asked = send(client, client.segment(sim::kAck | sim::kPsh, connect));
   client.nxt += static_cast<uint32_t>(connect.size());
+  return asked.size() == 1 ? asked_broker(asked[0]) : RawEnd{};
+}
+
+RawEnd Bench::asked_broker(const Sent& sent) {
   RawEnd broker;
-  if (asked.size() != 1 || asked[0].port != kBrokers || !asked[0].tcp ||
-      asked[0].segment.flags != sim::kSyn) {
-    return broker;
-  }
-  const sim::Segment& syn = asked[0].segment;
+  if (sent.port != kBrokers || !sent.tcp || sent.segment.flags != sim::kSyn) return broker;
+  const sim::Segment& syn = sent.segment;
   broker.port = kBrokers;
-  broker.mac = wire::MacAddress::load(asked[0].bytes.data());
+  broker.mac = wire::MacAddress::load(sent.bytes.data());
   broker.local = syn.destination;
   broker.remote = syn.source;
   broker.nxt = base::Seq32(50'000);
@@ -149,6 +150,18 @@ bool Bench::accept(RawEnd& broker, RawEnd& client) {
   if (first.size() != 2) return false;  // the header, and the held CONNECT
   const SentFrames acked = send(broker, broker.segment(sim::kAck));
   return acked.size() == 1 && acked[0].port == kClients && acked[0].segment.ack == client.nxt;
+}
+
+bool Bench::answer(RawEnd& broker, RawEnd& client) {
+  const sim::Buffer connack = sim::encode_connack(4, 0);
+  const SentFrames told = send(broker, broker.segment(sim::kAck | sim::kPsh, connack));
+  if (told.size() != 1 || told[0].port != kClients || told[0].segment.seq != client.peer) {
+    return false;
+  }
+  broker.nxt += static_cast<uint32_t>(connack.size());
+  client.peer += static_cast<uint32_t>(connack.size());
+  if (told[0].segment.timestamps) client.tsecr = told[0].segment.timestamps->value;
+  return send(client, client.segment(sim::kAck)).size() == 1;
 }
 
 bool Bench::splice(RawEnd& client, RawEnd& broker, const std::string& client_id,

@@ -55,9 +55,13 @@ class Bench final : public sim::FrameSink {
   // Sends a CONNECT; the broker that is asked, with the SYN that it got. port is kClients if none.
   [[nodiscard]] RawEnd ask_broker(RawEnd& client, const std::string& client_id,
                                   uint16_t keep_alive = 60);
+  // The same, when the engine asks by itself.
+  [[nodiscard]] static RawEnd asked_broker(const Sent& syn);
   // Takes the SYN; both ends stand behind the PROXY header and the CONNECT.
   [[nodiscard]] bool accept(RawEnd& broker, RawEnd& client);
-  // All of it: a spliced flow.
+  // The broker's first bytes, a CONNACK, which the client acknowledges: it stays with the broker.
+  [[nodiscard]] bool answer(RawEnd& broker, RawEnd& client);
+  // All but that: a spliced flow.
   [[nodiscard]] bool splice(RawEnd& client, RawEnd& broker, const std::string& client_id,
                             uint16_t keep_alive = 60);
 

@@ -136,45 +136,6 @@ void test_challenge_is_answered(void** /*state*/) {
   assert_int_equal(w.engine().count(Event::broker_syn_again), 0);
 }
 
-struct Ended {
-  const char* name;
-  BrokerConduct conduct;
-  CloseReason client;
-};
-
-// What the broker did reaches the client, and nothing else does.
-void test_broker_ends_at_once(void** /*state*/) {
-  const Ended table[] = {
-      {"RST on accept", BrokerConduct::reset_on_accept, CloseReason::reset},
-      {"FIN on accept", BrokerConduct::end_on_accept, CloseReason::normal},
-      {"RST behind CONNACK", BrokerConduct::reset_after_connack, CloseReason::reset},
-  };
-  uint64_t seed = 260;
-  for (const Ended& row : table) {
-    print_message("  %s\n", row.name);
-    Setup setup = default_setup(++seed);
-    setup.broker_plan = [&row](unsigned broker, sim::Random& random) {
-      BrokerPlan plan = linux_like(broker, random);
-      plan.conduct = row.conduct;
-      return plan;
-    };
-    // A FIN of the client's own would make the end a normal one for it.
-    EngineWorld& w = run_many(setup, kEach, 5ms, [](size_t, sim::ClientPlan& plan) {
-      plan.ending = sim::Ending::wait;
-      plan.pace = {};
-    });
-    expect_clean(w);
-    for (const auto& c : w.conversations()) {
-      assert_int_equal(c->client_outcome.reason, row.client);
-      assert_true(c->client_outcome.connack == -1 ||
-                  row.conduct == BrokerConduct::reset_after_connack);
-    }
-    if (row.client == CloseReason::reset) {
-      assert_int_equal(w.engine().count(base::End::broker_reset), kEach);
-    }
-  }
-}
-
 // Clients are promised timestamps until a broker without them is met; those who came too early are
 // told that no broker is available, all others are served.
 void test_brokers_without_timestamps(void** /*state*/) {
@@ -212,6 +173,7 @@ struct Down {
   const char* name;
   Action on_syn;
   double loss;
+  BrokerConduct conduct = BrokerConduct::serve;
 };
 
 void test_all_brokers_down(void** /*state*/) {
@@ -220,6 +182,9 @@ void test_all_brokers_down(void** /*state*/) {
       {"silent", Action::drop, 0},
       {"refuse, lossy", Action::refuse, 0.03},
       {"silent, lossy", Action::drop, 0.03},
+      {"RST on accept", Action::accept, 0, BrokerConduct::reset_on_accept},
+      {"FIN on accept", Action::accept, 0, BrokerConduct::end_on_accept},
+      {"RST on accept, lossy", Action::accept, 0.03, BrokerConduct::reset_on_accept},
   };
   uint64_t seed = 280;
   for (const Down& row : table) {
@@ -228,6 +193,7 @@ void test_all_brokers_down(void** /*state*/) {
     setup.broker_plan = [&row](unsigned, sim::Random&) {
       BrokerPlan plan;
       plan.on_syn = row.on_syn;
+      plan.conduct = row.conduct;
       return plan;
     };
     setup.client_link = lossy(row.loss);
@@ -286,11 +252,10 @@ int main() {
   using namespace mqlb::tests;
   if (!start_eal()) return 1;
   const CMUnitTest tests[] = {
-      ENGINE_TEST(test_another_broker_is_tried),  ENGINE_TEST(test_brokers_that_differ),
-      ENGINE_TEST(test_one_sided_window_scale),   ENGINE_TEST(test_challenge_is_answered),
-      ENGINE_TEST(test_broker_ends_at_once),      ENGINE_TEST(test_brokers_without_timestamps),
-      ENGINE_TEST(test_brokers_with_a_small_mss), ENGINE_TEST(test_all_brokers_down),
-      ENGINE_TEST(test_proxy_protocol),
+      ENGINE_TEST(test_another_broker_is_tried),    ENGINE_TEST(test_brokers_that_differ),
+      ENGINE_TEST(test_one_sided_window_scale),     ENGINE_TEST(test_challenge_is_answered),
+      ENGINE_TEST(test_brokers_without_timestamps), ENGINE_TEST(test_brokers_with_a_small_mss),
+      ENGINE_TEST(test_all_brokers_down),           ENGINE_TEST(test_proxy_protocol),
   };
   return cmocka_run_group_tests_name("brokers", tests, nullptr, nullptr);
 }

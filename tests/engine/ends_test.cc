@@ -117,6 +117,7 @@ void test_half_close_timeout(void** /*state*/) {
     RawEnd client = raw_client(4000);
     RawEnd broker;
     assert_true(b.splice(client, broker, "device"));
+    assert_true(b.answer(broker, client));
     RawEnd& first = client_first ? client : broker;
     RawEnd& second = client_first ? broker : client;
     assert_int_equal(b.send(first, first.segment(kFin | kAck)).size(), 1);
@@ -162,6 +163,7 @@ void test_blind_reset_by_the_broker(void** /*state*/) {
   RawEnd client = raw_client(4000);
   RawEnd broker;
   assert_true(b.splice(client, broker, "device"));
+  assert_true(b.answer(broker, client));
   for (const uint32_t step : {40'000'000U, 1U << 30, 1U << 31}) {
     sim::Segment rst = broker.segment(kRst);
     rst.seq += step;
@@ -188,6 +190,7 @@ void test_orderly_end(void** /*state*/) {
   RawEnd client = raw_client(4000);
   RawEnd broker;
   assert_true(b.splice(client, broker, "device"));
+  assert_true(b.answer(broker, client));
   const sim::Segment fin = client.segment(kFin | kAck);
   assert_int_equal(b.send(client, fin).size(), 1);
   client.nxt += 1;

@@ -281,6 +281,7 @@ void test_second_syn_closing(void** /*state*/) {
   RawEnd client = raw_client(4000);
   RawEnd broker;
   assert_true(b.splice(client, broker, "device"));
+  assert_true(b.answer(broker, client));
   assert_int_equal(b.send(client, client.segment(kFin | kAck)).size(), 1);
   client.nxt += 1;
   broker.peer += 1;
@@ -387,6 +388,7 @@ void test_duplicate_header_is_ours(void** /*state*/) {
   const base::Seq32 first_byte = client.nxt + 1U;
   RawEnd broker;
   assert_true(b.splice(client, broker, "device"));
+  assert_true(b.answer(broker, client));
   sim::Segment duplicate = broker.segment(kAck);
   duplicate.sack_count = 1;
   duplicate.sack[0] = {first_byte - 20U, first_byte};

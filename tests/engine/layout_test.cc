@@ -178,10 +178,14 @@ void test_a_common_line_is_found(void** /*state*/) {
     alignas(base::kCacheLine) base::Counter third;
   };
   const auto n = std::make_unique<Neighbours>();
-  const auto lines_of = [](base::Counter& counter) {
+  const auto begin = reinterpret_cast<uintptr_t>(n.get());
+  // Of its own lines: libraries may have threads that write elsewhere meanwhile.
+  const auto lines_of = [begin](base::Counter& counter) {
     MemoryImage image;
     counter.add();
-    return image.changed_lines();
+    std::vector<uintptr_t> lines = image.changed_lines();
+    std::erase_if(lines, [begin](uintptr_t line) { return line - begin >= sizeof(Neighbours); });
+    return lines;
   };
   const std::vector<uintptr_t> first{reinterpret_cast<uintptr_t>(&n->first)};
   const std::vector<uintptr_t> third{reinterpret_cast<uintptr_t>(&n->third)};

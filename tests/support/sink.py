@@ -30,10 +30,11 @@ class Connection(asyncio.Protocol):
         self.record["peer"] = transport.get_extra_info("peername")
         if self.sink.note_sequences:
             self.record["sequence"] = tcp.send_sequence(sock)
+        full = self.sink.limit is not None and self.sink.open() >= self.sink.limit
         self.sink.connections.append(self)
         if self.sink.mode == "close":
             transport.close()
-        elif self.sink.mode == "reset":
+        elif self.sink.mode == "reset" or full:
             transport.abort()
 
     def connection_lost(self, exc):
@@ -47,6 +48,8 @@ class Connection(asyncio.Protocol):
             self.digest.update(data)
             if self.sink.mode == "serve":
                 self._serve(data)
+            elif self.sink.mode == "drop":
+                self.transport.abort()
 
     def eof_received(self):
         self.record["half_closed"] = True
@@ -119,6 +122,7 @@ class Sink:
         self.mode = "serve"
         self.note_sequences = self.keep_half_closed = False
         self.connack_code = 0
+        self.limit = None
         self._server = None
 
     async def listen(self, address, port):
@@ -133,13 +137,17 @@ class Sink:
         return True
 
     async def set(self, **values):
-        """mode: serve, silent (never answers), close or reset (on accept)."""
+        """mode: serve, silent (never answers), close or reset (on accept), drop (RST on CONNECT).
+        limit: so many connections at once; more are accepted and reset."""
         for name, value in values.items():
             setattr(self, name, value)
         return True
 
     async def records(self):
         return [{**c.record, "sha256": c.digest.hexdigest()} for c in self.connections]
+
+    def open(self):
+        return sum(c.record["end"] is None for c in self.connections)
 
     async def count(self):
         """Connections now open, that completed a CONNECT."""

@@ -43,6 +43,7 @@ const Good kGood[] = {
     {"pool set emqx hash-seed 18446744073709551615", ""},
     {"pool set emqx connect-tries 16", ""},
     {"pool set emqx connect-timeout 250", ""},
+    {"pool set emqx answer-timeout 20000", ""},
     {"pool set emqx check mqtt", ""},
     {"pool set emqx check-interval 250", ""},
     {"pool set emqx check-timeout 100", ""},
@@ -381,8 +382,8 @@ void use_of_snat_ports(void** /*state*/) {
     uint64_t in_use, quarantined, capacity, percent;
     const char* state;
   } table[] = {
-      {0, 0, 100, 0, "ok"},         {79, 0, 100, 79, "ok"},       {40, 40, 100, 80, "warning"},
-      {98, 1, 100, 99, "warning"},  {60, 40, 100, 100, "exhausted"}, {0, 0, 0, 100, "exhausted"},
+      {0, 0, 100, 0, "ok"},        {79, 0, 100, 79, "ok"},          {40, 40, 100, 80, "warning"},
+      {98, 1, 100, 99, "warning"}, {60, 40, 100, 100, "exhausted"}, {0, 0, 0, 100, "exhausted"},
   };
   for (const auto& row : table) {
     cli::SnatRow snat;

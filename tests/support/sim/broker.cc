@@ -84,6 +84,13 @@ std::string BrokerSession::judge_header(const ProxyHeader& header) {
 void BrokerSession::attach(TcpEndpoint& tcp, std::shared_ptr<Conversation> conversation,
                            Instant now) {
   if (!conversation) return;
+  if (says_nothing()) {
+    conversation->meet(tcp, header_.size());
+    met_ = std::move(conversation);
+    // One that ends at once is believed nothing.
+    if (plan_.conduct != BrokerConduct::mute) met_->part();
+    return;
+  }
   conversation_ = std::move(conversation);
   if (conversation_->client_outcome.received > 0) {
     complain(tcp, Fault::data, now, "takes a connection that another broker has answered");
@@ -93,6 +100,7 @@ void BrokerSession::attach(TcpEndpoint& tcp, std::shared_ptr<Conversation> conve
 
 void BrokerSession::on_bytes(TcpEndpoint& tcp, base::Bytes bytes, Instant now) {
   set_alarm(now + plan_.idle_limit);
+  if (says_nothing()) return;
   if (broker_.config().proxy != ProxyExpectation::none && !header_done_) {
     tcp.abort(now);
     return;
@@ -217,6 +225,7 @@ void BrokerSession::on_alarm(TcpEndpoint& tcp, Instant now) {
 }
 
 void BrokerSession::on_closed(TcpEndpoint& tcp, CloseReason reason, Instant) {
+  if (met_ && met_->client_sees->received == tcp.received()) met_->part();
   if (!conversation_) return;
   // A later broker may have the conversation now.
   const bool mine = conversation_->client_sees->stream == tcp.stream();

@@ -22,6 +22,12 @@ class BrokerSession final : public StreamApp {
   void take_header(TcpEndpoint& tcp, base::Bytes segment, Instant now);
   [[nodiscard]] std::string judge_header(const ProxyHeader& header);
   void attach(TcpEndpoint& tcp, std::shared_ptr<Conversation> conversation, Instant now);
+  // Where a device would find another broker, it has no part in the conversation.
+  [[nodiscard]] bool says_nothing() const {
+    return broker_.config().proxy != ProxyExpectation::none &&
+           (plan_.conduct == BrokerConduct::reset_on_accept ||
+            plan_.conduct == BrokerConduct::end_on_accept || plan_.conduct == BrokerConduct::mute);
+  }
   void take_packet(TcpEndpoint& tcp, const Packet& packet, Instant now);
   void take_connect(TcpEndpoint& tcp, const Packet& packet, Instant now);
   void take_publish(TcpEndpoint& tcp, const Packet& packet, Instant now);
@@ -32,7 +38,8 @@ class BrokerSession final : public StreamApp {
   Broker& broker_;
   BrokerPlan plan_;
   std::shared_ptr<Conversation> conversation_;
-  Buffer header_;  // as first received
+  std::shared_ptr<Conversation> met_;  // says_nothing(): one that it has no part in
+  Buffer header_;                      // as first received
   bool header_done_ = false;
   bool complained_ = false;
   size_t header_unread_ = 0;

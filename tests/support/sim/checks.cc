@@ -145,6 +145,11 @@ void SegmentChecks::check_staleness(const Segment& s, const CheckState& state, u
                                     Instant now) {
   const ReceiveQueue* there = truth_->received.get();
   if (there == nullptr || there->next() < truth_->received_begins) return;
+  if (truth_->received != floors_of_) {  // another peer, which knows less
+    floors_of_ = truth_->received;
+    true_ack_floor_ = {};
+    true_window_floor_ = {};
+  }
   const auto known = static_cast<int64_t>(there->next() - truth_->received_begins);
   true_ack_floor_.note(known, now, rules_.max_transit);
   const auto acknowledged = static_cast<int64_t>(ack);
@@ -225,7 +230,9 @@ void SegmentChecks::check_window(const Segment& s, const CheckState& state, Inst
   const int64_t ack = ack_offset(s.ack, state);
   const uint64_t right = static_cast<uint64_t>(std::max<int64_t>(ack, 0)) + window;
   // A FIN that is acknowledged counts in the sequence space but not in the peer's buffer.
-  const uint64_t allowed = truth_->received->right_edge() - truth_->received_begins + 1;
+  uint64_t edge = truth_->received->right_edge();
+  if (truth_->received_before) edge = std::max(edge, truth_->received_before->right_edge());
+  const uint64_t allowed = edge - truth_->received_begins + 1;
   if (right > allowed) {
     complain(Fault::window, now, s,
              "window reaches " + std::to_string(right - allowed) + " bytes too far");

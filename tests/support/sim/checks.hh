@@ -43,7 +43,9 @@ struct PeerTruth {
   std::shared_ptr<const Stream> stream;          // what the peer writes
   uint64_t stream_begins = 0;                    // its first byte's offset in what arrives here
   std::shared_ptr<const ReceiveQueue> received;  // what has arrived there
-  uint64_t received_begins = 0;                  // where this end's first byte lies in it
+  // At a peer that was left; what it said may still be on its way.
+  std::shared_ptr<const ReceiveQueue> received_before;
+  uint64_t received_begins = 0;  // where this end's first byte lies in it
 };
 
 // The endpoint's state before the segment; stream offsets as in TcpEndpoint.
@@ -125,6 +127,7 @@ class SegmentChecks {
   Floor tsval_floor_;
   Floor true_ack_floor_;     // what the peer had received, and so must have been told of
   Floor true_window_floor_;  // how far the peer allows
+  std::shared_ptr<const ReceiveQueue> floors_of_;  // whose
   uint64_t worst_ack_regress_ = 0;
   int64_t furthest_ = 0;  // sequence offset behind the furthest segment so far
   unsigned idle_acks_ = 0;

@@ -14,8 +14,14 @@ std::shared_ptr<Conversation> lookup(const Map& map, const std::string& key) {
 
 void Conversation::attach(TcpEndpoint& broker, const std::string& name, uint64_t header) {
   broker_outcome = BrokerOutcome{.broker = name, .attachments = broker_outcome.attachments + 1};
+  meet(broker, header);
   client_sees->stream = broker.stream();
   client_sees->stream_begins = 0;
+}
+
+void Conversation::meet(TcpEndpoint& broker, uint64_t header) {
+  part();
+  client_sees->stream.reset();
   client_sees->received = broker.received();
   client_sees->received_begins = header;
   auto broker_sees = std::make_shared<PeerTruth>();
@@ -23,6 +29,11 @@ void Conversation::attach(TcpEndpoint& broker, const std::string& name, uint64_t
   broker_sees->stream_begins = header;
   broker_sees->received = client_received;
   broker.checks().set_truth(std::move(broker_sees));
+}
+
+void Conversation::part() {
+  if (client_sees->received) client_sees->received_before = std::move(client_sees->received);
+  client_sees->received = nullptr;
 }
 
 void Conversation::release_if_over() {

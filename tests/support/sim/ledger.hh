@@ -58,6 +58,9 @@ struct Conversation {
   [[nodiscard]] bool attached() const { return client_sees->stream != nullptr; }
   // A broker's endpoint takes the connection; the client's bytes begin at `header` there.
   void attach(TcpEndpoint& broker, const std::string& name, uint64_t header);
+  // One that will say nothing to it, so that a device may find another: its windows and ACKs count.
+  void meet(TcpEndpoint& broker, uint64_t header);
+  void part();
   void release_if_over();
   // Every byte written at either end was read at the other, and both ends are over in order.
   [[nodiscard]] bool complete() const;
