@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 namespace mqlb::admission {
 namespace {
@@ -16,7 +17,8 @@ void add_one(Number& n) {
 
 ClientIdWatch::ClientIdWatch(uint32_t capacity)
     : buckets_(std::bit_ceil(std::max<size_t>(capacity, kCells)) / kCells),
-      entries_(buckets_.size() * kCells) {}
+      entries_(buckets_.size() * kCells),
+      details_(entries_.size()) {}
 
 bool ClientIdWatch::note(const Connect& connect, uint32_t now_seconds) {
   const uint32_t now = std::max<uint32_t>(now_seconds, 1);
@@ -24,7 +26,7 @@ bool ClientIdWatch::note(const Connect& connect, uint32_t now_seconds) {
   Entry& entry = entries_[index];
   Bucket& bucket = buckets_[index / kCells];
   const size_t cell = index % kCells;
-  if (switches(entry, connect.source, bucket.last[cell], now)) {
+  if (switches(index, connect.source, bucket.last[cell], now)) {
     bucket.switched[cell] = static_cast<uint16_t>(std::max<uint32_t>(now & 0xffff, 1));
   }
   bucket.last[cell] = now;
@@ -33,7 +35,7 @@ bool ClientIdWatch::note(const Connect& connect, uint32_t now_seconds) {
   const bool again = entry.connects[0] + entry.connects[1] > 1;
   if (again && entry.shown == 0) {
     entry.shown = static_cast<uint8_t>(std::min(connect.client_id.size(), kShown));
-    std::memcpy(entry.text.data(), connect.client_id.data(), entry.shown);
+    std::memcpy(details_[index].text.data(), connect.client_id.data(), entry.shown);
   }
   return entry.switches >= kFight;
 }
@@ -71,27 +73,28 @@ size_t ClientIdWatch::lookup_or_take(const Connect& connect, uint32_t now) {
   return which * kCells + oldest;
 }
 
-// Takes the source over. last: when it connected before; 0: never.
-bool ClientIdWatch::switches(Entry& entry, const wire::IpAddress& source, uint32_t last,
+// Takes the source over. last: when the ID connected before; 0: never.
+bool ClientIdWatch::switches(size_t index, const wire::IpAddress& source, uint32_t last,
                              uint32_t now) {
+  Entry& entry = entries_[index];
   if (entry.switches > 0 && !is_contested(entry, now)) entry.switches = 0;
-  auto& known = entry.sources;
-  if (entry.source_count > 0 && known[0] == source) return false;
-  const bool swift = last != 0 && now - last <= kSwift;
-  if (swift) {
-    if (entry.switches == 0) entry.first = now;
-    add_one(entry.switches);
-    entry.last_switch = now;
-  } else {
-    entry.source_count = 0;  // those before are of long ago
+  if (last != 0 && entry.latest == source) return false;
+  const wire::IpAddress before = std::exchange(entry.latest, source);
+  if (last == 0 || now - last > kSwift) {
+    entry.source_count = 1;  // those before are of long ago
+    return false;
   }
-  const auto end = known.begin() + entry.source_count;
-  auto place = std::find(known.begin(), end, source);
+  if (entry.switches == 0) entry.first = now;
+  add_one(entry.switches);
+  entry.last_switch = now;
+  auto& earlier = details_[index].earlier;
+  const auto end = earlier.begin() + (entry.source_count - 1);
+  auto place = std::find(earlier.begin(), end, source);
   if (place == end && entry.source_count < kSources) ++entry.source_count;
-  if (place == known.end()) --place;
-  std::rotate(known.begin(), place, place + 1);
-  known[0] = source;
-  return swift;
+  if (place == earlier.end()) --place;
+  std::rotate(earlier.begin(), place, place + 1);
+  earlier[0] = before;
+  return true;
 }
 
 void ClientIdWatch::count(Entry& entry, uint32_t now) {
@@ -129,10 +132,13 @@ void ClientIdWatch::list(size_t first_bucket, size_t buckets, uint32_t now_secon
     if (row.connects < 2 && row.switches == 0) continue;
     row.id = entry.id;
     row.listener = entry.listener;
-    row.client_id.assign(entry.text.begin(), entry.text.begin() + entry.shown);
+    const Detail& detail = details_[i];
+    row.client_id.assign(detail.text.begin(), detail.text.begin() + entry.shown);
     row.length = entry.length;
     row.refused = entry.refused;
-    row.sources.assign(entry.sources.begin(), entry.sources.begin() + entry.source_count);
+    row.sources = {entry.latest};
+    row.sources.insert(row.sources.end(), detail.earlier.begin(),
+                       detail.earlier.begin() + (entry.source_count - 1));
     row.since = entry.first;
     row.last = last;
     out.push_back(std::move(row));

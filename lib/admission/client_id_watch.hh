@@ -69,9 +69,9 @@ class ClientIdWatch {
     std::array<uint16_t, kCells>
         switched{};  // seconds of the last switch, their lower bits; 0: none
   };
-  struct Entry {
+  struct alignas(base::kCacheLine) Entry {  // what each connect writes
     uint64_t id = 0;
-    std::array<wire::IpAddress, kSources> sources{};  // the latest first
+    wire::IpAddress latest;  // source
     uint8_t source_count = 0;
     uint8_t shown = 0;  // bytes of text; 0: connected once
     uint16_t length = 0;
@@ -82,12 +82,16 @@ class ClientIdWatch {
     uint32_t minute = 0;       // of connects[0]; connects[1] are those of the one before
     std::array<uint16_t, 2> connects{};
     uint16_t refused = 0;
+  };
+  static_assert(sizeof(Entry) == base::kCacheLine);
+  struct Detail {  // what those that come again have besides; valid as far as their entry says
+    std::array<wire::IpAddress, kSources - 1> earlier{};  // the latest first
     std::array<uint8_t, kShown> text{};
   };
 
   [[nodiscard]] size_t lookup_or_take(const Connect& connect, uint32_t now);
   static void count(Entry& entry, uint32_t now);
-  static bool switches(Entry& entry, const wire::IpAddress& source, uint32_t last, uint32_t now);
+  bool switches(size_t index, const wire::IpAddress& source, uint32_t last, uint32_t now);
   [[nodiscard]] static bool is_contested(const Entry& entry, uint32_t now) {
     return entry.switches > 0 && now - entry.last_switch <= kRecent;
   }
@@ -95,6 +99,7 @@ class ClientIdWatch {
 
   std::vector<Bucket> buckets_;  // a power of two
   std::vector<Entry> entries_;   // kCells of each bucket
+  std::vector<Detail> details_;  // one each
 };
 
 }  // namespace mqlb::admission

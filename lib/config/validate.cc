@@ -383,6 +383,9 @@ Result<void> check_listeners(const Model& model) {
     if (auto r = check_uses_pool(model, me, l.pool); !r) return r;
     if (auto r = check_rules(model, l); !r) return r;
     if (auto r = validate_admission(l.admission, me); !r) return r;
+    if (l.admission.client_id_connects != 0 && l.mode == ListenerMode::tcp) {
+      return fail(me + " has client-id-rate, but reads no CONNECT in mode tcp");
+    }
     if (auto r = check_range(l.idle_timeout, kIdleTimeoutRange, "idle-timeout of " + me); !r) {
       return r;
     }

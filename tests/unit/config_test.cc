@@ -267,6 +267,11 @@ void listeners_and_settings(void**) {
        [](Model& m) { m.listeners[0].admission.source_v6_bits = 0; }},
       {"period of client-id-rate of listener 'mqtt' is 0: it must be from 1 to 3600",
        [](Model& m) { m.listeners[0].admission.client_id_period = {}; }},
+      {"listener 'mqtt' has client-id-rate, but reads no CONNECT in mode tcp",
+       [](Model& m) {
+         m.listeners[0].mode = config::ListenerMode::tcp;
+         m.listeners[0].admission.client_id_connects = 1;
+       }},
       {"allow of listener 'mqtt': 198.18.0.1/24 has host bits set: did you mean 198.18.0.0/24?",
        [](Model& m) { m.listeners[0].admission.allow = {prefix("198.18.0.1/24")}; }},
       {"deny of listener 'mqtt': 198.18.0.0/24 is there twice",
