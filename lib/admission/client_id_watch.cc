@@ -17,84 +17,93 @@ void add_one(Number& n) {
 
 ClientIdWatch::ClientIdWatch(uint32_t capacity)
     : buckets_(std::bit_ceil(std::max<size_t>(capacity, kCells)) / kCells),
-      entries_(buckets_.size() * kCells),
-      details_(entries_.size()) {}
+      entries_(buckets_.size() * kCells) {}
 
 bool ClientIdWatch::note(const Connect& connect, uint32_t now_seconds) {
   const uint32_t now = std::max<uint32_t>(now_seconds, 1);
-  const size_t index = lookup_or_take(connect, now);
-  Entry& entry = entries_[index];
-  Bucket& bucket = buckets_[index / kCells];
-  const size_t cell = index % kCells;
-  if (switches(index, connect.source, bucket.last[cell], now)) {
-    bucket.switched[cell] = static_cast<uint16_t>(std::max<uint32_t>(now & 0xffff, 1));
+  const size_t which = (connect.id >> 32) & (buckets_.size() - 1);
+  Bucket& bucket = buckets_[which];
+  const auto tag = static_cast<uint32_t>(connect.id);
+  const auto source = static_cast<uint16_t>(connect.source.hash() >> 49);
+  size_t cell = lookup(bucket, tag);
+  const bool known = cell != kCells;
+  if (!known) cell = oldest(bucket, now);
+  const uint32_t age = known ? static_cast<uint16_t>(now - bucket.last[cell]) : 0;
+  const bool moved = known && (bucket.sources[cell] & ~kContested) != source;
+  bucket.tags[cell] = tag;
+  bucket.last[cell] = static_cast<uint16_t>(std::max<uint32_t>(now & 0xffff, 1));
+  bucket.sources[cell] = source;
+  if (!known && !connect.refused) return false;
+
+  Entry& entry = entries_[which * kCells + cell];
+  if (entry.id != connect.id) {
+    begin(entry, connect, now - age);
+    if (known) count(entry, now - age);
   }
-  bucket.last[cell] = now;
   count(entry, now);
   if (connect.refused) add_one(entry.refused);
-  const bool again = entry.connects[0] + entry.connects[1] > 1;
-  if (again && entry.shown == 0) {
-    entry.shown = static_cast<uint8_t>(std::min(connect.client_id.size(), kShown));
-    std::memcpy(details_[index].text.data(), connect.client_id.data(), entry.shown);
+  if (entry.switches > 0 && !is_contested(entry, now)) entry.switches = 0;
+  if (moved || entry.source_count == 0) {
+    note_source(entry, connect.source, moved && age <= kSwift, now);
   }
+  if (entry.switches > 0) bucket.sources[cell] |= kContested;
   return entry.switches >= kFight;
 }
 
-size_t ClientIdWatch::lookup_or_take(const Connect& connect, uint32_t now) {
-  const size_t which = (connect.id >> 32) & (buckets_.size() - 1);
-  Bucket& bucket = buckets_[which];
-  const auto tag = static_cast<uint16_t>(connect.id);
+// Its cell; kCells: none.
+size_t ClientIdWatch::lookup(const Bucket& bucket, uint32_t tag) {
   for (size_t i = 0; i < kCells; ++i) {
-    const size_t index = which * kCells + i;
-    if (bucket.last[i] != 0 && bucket.tags[i] == tag && entries_[index].id == connect.id) {
-      return index;
-    }
+    if (bucket.tags[i] == tag && bucket.last[i] != 0) return i;
   }
+  return kCells;
+}
+
+// The cell for a newcomer.
+size_t ClientIdWatch::oldest(const Bucket& bucket, uint32_t now) {
   size_t oldest = 0;
-  uint64_t oldest_age = 0;
+  uint32_t oldest_age = 0;
   for (size_t i = 0; i < kCells; ++i) {
-    const bool spared =
-        bucket.switched[i] != 0 && static_cast<uint16_t>(now - bucket.switched[i]) <= kRecent;
-    const uint64_t age = uint64_t{now} - bucket.last[i] + 1 + (spared ? 0 : uint64_t{1} << 32);
-    if (age > oldest_age) {
+    if (bucket.last[i] == 0) return i;
+    const uint32_t age = static_cast<uint16_t>(now - bucket.last[i]);
+    const bool spared = (bucket.sources[i] & kContested) != 0 && age <= kRecent;
+    const uint32_t counts = age + (spared ? 0 : 1U << 16);
+    if (counts > oldest_age) {
       oldest = i;
-      oldest_age = age;
+      oldest_age = counts;
     }
   }
-  bucket.tags[oldest] = tag;
-  bucket.last[oldest] = 0;
-  bucket.switched[oldest] = 0;
-  Entry& entry = entries_[which * kCells + oldest];
+  return oldest;
+}
+
+void ClientIdWatch::begin(Entry& entry, const Connect& connect, uint32_t first) {
   entry = Entry{};
   entry.id = connect.id;
   entry.listener = connect.listener;
   entry.length = static_cast<uint16_t>(connect.client_id.size());
-  entry.first = now;
-  return which * kCells + oldest;
+  entry.shown = static_cast<uint8_t>(std::min(connect.client_id.size(), kShown));
+  std::memcpy(entry.text.data(), connect.client_id.data(), entry.shown);
+  entry.first = first;
 }
 
-// Takes the source over. last: when the ID connected before; 0: never.
-bool ClientIdWatch::switches(size_t index, const wire::IpAddress& source, uint32_t last,
-                             uint32_t now) {
-  Entry& entry = entries_[index];
-  if (entry.switches > 0 && !is_contested(entry, now)) entry.switches = 0;
-  if (last != 0 && entry.latest == source) return false;
+// A source that is not the one before.
+void ClientIdWatch::note_source(Entry& entry, const wire::IpAddress& source, bool swift,
+                                uint32_t now) {
   const wire::IpAddress before = std::exchange(entry.latest, source);
-  if (last == 0 || now - last > kSwift) {
-    entry.source_count = 1;  // those before are of long ago
-    return false;
+  if (swift) {
+    if (entry.switches == 0) entry.first = now;
+    add_one(entry.switches);
+    entry.last_switch = now;
   }
-  if (entry.switches == 0) entry.first = now;
-  add_one(entry.switches);
-  entry.last_switch = now;
-  auto& earlier = details_[index].earlier;
-  const auto end = earlier.begin() + (entry.source_count - 1);
-  auto place = std::find(earlier.begin(), end, source);
+  if (!swift || entry.source_count == 0) {
+    entry.source_count = 1;  // those before are of long ago, or not known
+    return;
+  }
+  const auto end = entry.earlier.begin() + (entry.source_count - 1);
+  auto place = std::find(entry.earlier.begin(), end, source);
   if (place == end && entry.source_count < kSources) ++entry.source_count;
-  if (place == earlier.end()) --place;
-  std::rotate(earlier.begin(), place, place + 1);
-  earlier[0] = before;
-  return true;
+  if (place == entry.earlier.end()) --place;
+  std::rotate(entry.earlier.begin(), place, place + 1);
+  entry.earlier[0] = before;
 }
 
 void ClientIdWatch::count(Entry& entry, uint32_t now) {
@@ -124,23 +133,22 @@ void ClientIdWatch::list(size_t first_bucket, size_t buckets, uint32_t now_secon
   const size_t end = std::min(first_bucket + buckets, buckets_.size()) * kCells;
   for (size_t i = first_bucket * kCells; i < end; ++i) {
     const Entry& entry = entries_[i];
-    const uint32_t last = buckets_[i / kCells].last[i % kCells];
-    if (last == 0 || entry.shown == 0) continue;
+    const Bucket& bucket = buckets_[i / kCells];
+    if (entry.shown == 0 || bucket.tags[i % kCells] != static_cast<uint32_t>(entry.id)) continue;
     Row row;
     row.connects = per_minute(entry, now);
     row.switches = is_contested(entry, now) ? entry.switches : 0U;
     if (row.connects < 2 && row.switches == 0) continue;
     row.id = entry.id;
     row.listener = entry.listener;
-    const Detail& detail = details_[i];
-    row.client_id.assign(detail.text.begin(), detail.text.begin() + entry.shown);
+    row.client_id.assign(entry.text.begin(), entry.text.begin() + entry.shown);
     row.length = entry.length;
     row.refused = entry.refused;
     row.sources = {entry.latest};
-    row.sources.insert(row.sources.end(), detail.earlier.begin(),
-                       detail.earlier.begin() + (entry.source_count - 1));
+    row.sources.insert(row.sources.end(), entry.earlier.begin(),
+                       entry.earlier.begin() + (entry.source_count - 1));
     row.since = entry.first;
-    row.last = last;
+    row.last = now - static_cast<uint16_t>(now - bucket.last[i % kCells]);
     out.push_back(std::move(row));
   }
 }

@@ -1,9 +1,10 @@
 // Which Client IDs connect most, and from where: so that two devices that share one, and throw each
 // other out in turns, can be named. Bounded memory, written by one worker at each CONNECT.
 //
-// A Client ID is known by a keyed 64-bit hash over it and its listener. A bucket of eight holds
-// those that share its bits. A newcomer takes the place of the one that was silent for longest, but
-// of one that changed sources lately only if all did: a crowd of new IDs does not hide a fight.
+// A Client ID is known by a keyed 64-bit hash over it and its listener. A bucket of eight, one
+// cache line, holds those that share its bits; only from the second connect on there is more to
+// write. A newcomer takes the place of the one that was silent for longest, but of one that changed
+// sources lately only if all did: a crowd of new IDs does not hide a fight.
 //
 // A switch is a connect from another address than the one before, within kSwift seconds. A client
 // that roams makes one; two that fight make one each time.
@@ -63,17 +64,17 @@ class ClientIdWatch {
  private:
   static constexpr size_t kCells = 8;
   static constexpr size_t kSources = 4;
-  struct alignas(base::kCacheLine) Bucket {  // what a search reads
-    std::array<uint32_t, kCells> last{};     // seconds; 0: free
-    std::array<uint16_t, kCells> tags{};     // the lower bits of IDs
-    std::array<uint16_t, kCells>
-        switched{};  // seconds of the last switch, their lower bits; 0: none
+  static constexpr uint16_t kContested = 0x8000;  // beside 15 bits of a source
+  struct alignas(base::kCacheLine) Bucket {
+    std::array<uint32_t, kCells> tags{};     // the lower bits of IDs
+    std::array<uint16_t, kCells> last{};     // seconds, their lower bits; 0: free
+    std::array<uint16_t, kCells> sources{};  // of the last connect, hashed; kContested
   };
-  struct alignas(base::kCacheLine) Entry {  // what each connect writes
+  struct Entry {
     uint64_t id = 0;
-    wire::IpAddress latest;  // source
-    uint8_t source_count = 0;
-    uint8_t shown = 0;  // bytes of text; 0: connected once
+    wire::IpAddress latest;    // source; unknown while source_count is 0
+    uint8_t source_count = 0;  // addresses known
+    uint8_t shown = 0;         // bytes of text
     uint16_t length = 0;
     uint16_t listener = 0;
     uint16_t switches = 0;
@@ -82,24 +83,22 @@ class ClientIdWatch {
     uint32_t minute = 0;       // of connects[0]; connects[1] are those of the one before
     std::array<uint16_t, 2> connects{};
     uint16_t refused = 0;
-  };
-  static_assert(sizeof(Entry) == base::kCacheLine);
-  struct Detail {  // what those that come again have besides; valid as far as their entry says
     std::array<wire::IpAddress, kSources - 1> earlier{};  // the latest first
     std::array<uint8_t, kShown> text{};
   };
 
-  [[nodiscard]] size_t lookup_or_take(const Connect& connect, uint32_t now);
+  [[nodiscard]] static size_t lookup(const Bucket& bucket, uint32_t tag);
+  [[nodiscard]] static size_t oldest(const Bucket& bucket, uint32_t now);
+  static void begin(Entry& entry, const Connect& connect, uint32_t first);
   static void count(Entry& entry, uint32_t now);
-  bool switches(size_t index, const wire::IpAddress& source, uint32_t last, uint32_t now);
+  static void note_source(Entry& entry, const wire::IpAddress& source, bool swift, uint32_t now);
   [[nodiscard]] static bool is_contested(const Entry& entry, uint32_t now) {
     return entry.switches > 0 && now - entry.last_switch <= kRecent;
   }
   [[nodiscard]] static uint32_t per_minute(const Entry& entry, uint32_t now);
 
   std::vector<Bucket> buckets_;  // a power of two
-  std::vector<Entry> entries_;   // kCells of each bucket
-  std::vector<Detail> details_;  // one each
+  std::vector<Entry> entries_;   // kCells of each bucket, of IDs that connected twice
 };
 
 }  // namespace mqlb::admission

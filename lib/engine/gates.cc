@@ -6,8 +6,6 @@
 #include <cstring>
 #include <utility>
 
-#include "lib/maglev/maglev.hh"
-
 namespace mqlb::engine {
 
 void Gates::adopt(const config::Snapshot& snapshot, const tcp::Secret& secret, uint64_t flows) {
@@ -57,9 +55,11 @@ uint64_t Gates::source(config::ListenerId listener, const wire::IpAddress& addre
   return hash;
 }
 
-// An ID may be long, so it is hashed by the faster function.
-uint64_t Gates::client_id(config::ListenerId listener, base::Bytes id) const {
-  return maglev::hash_key(id, id_seed_ + listener * 0x9e3779b97f4a7c15U);
+uint64_t Gates::client_id(config::ListenerId listener, uint64_t hash) const {
+  __extension__ using Wide = unsigned __int128;
+  const Wide product =
+      static_cast<Wide>(hash ^ id_seed_) * ((id_seed_ | 1U) + 2 * uint64_t{listener});
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
 bool Gates::takes(uint64_t client_id, const admission::Rate& rate, base::Instant now) {

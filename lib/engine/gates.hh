@@ -50,7 +50,9 @@ class Gates {
   [[nodiscard]] bool takes(uint64_t client_id, const admission::Rate& rate, base::Instant now);
   [[nodiscard]] uint64_t source(config::ListenerId listener, const wire::IpAddress& address,
                                 uint8_t bits) const;
-  [[nodiscard]] uint64_t client_id(config::ListenerId listener, base::Bytes id) const;
+  // hash: of the ID under its pool's seed. What the mix adds is that nobody outside can choose
+  // where in the tables it lies.
+  [[nodiscard]] uint64_t client_id(config::ListenerId listener, uint64_t hash) const;
 
  private:
   void derive_keys(const tcp::Secret& secret);

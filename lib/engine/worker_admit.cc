@@ -95,10 +95,11 @@ void Worker::leave(FlowIndex index) {
 
 // Watches who connects by this ID; false if that is too often.
 bool Worker::admit_client_id(const Accepting& a, base::Bytes client_id) {
-  const config::ListenerId listener = flows_.rest(a.flow).listener;
+  const flow::WorkerFlowRest& rest = flows_.rest(a.flow);
+  const config::ListenerId listener = rest.listener;
   Gates& gates = context_.shared.gates;
   const admission::Rate& rate = context_.snapshot->listeners[listener].admission.client_id_rate;
-  const uint64_t id = gates.client_id(listener, client_id);
+  const uint64_t id = gates.client_id(listener, rest.client_id_hash);
   const bool refused = rate.interval != 0 && !gates.takes(id, rate, context_.now);
   if (refused) context_.objects->listeners[listener].over_client_id_rate.add();
   if (client_ids_.note({id, listener, client_id, a.client.address, refused},

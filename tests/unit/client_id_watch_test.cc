@@ -37,7 +37,7 @@ struct Story {
 void test_stories(void**) {
   const Story table[] = {
       {"one that comes again", {{100, 1}, {105, 1}, {110, 1}, {112, 1}}, false, 0, 1},
-      {"roams once", {{100, 1}, {105, 2}, {110, 2}, {112, 2}}, false, 1, 2},
+      {"roams once", {{100, 1}, {105, 2}, {110, 2}, {112, 2}}, false, 1, 1},
       {"goes and comes back", {{100, 1}, {105, 2}, {110, 1}, {112, 1}}, false, 2, 2},
       {"two in turns", {{100, 1}, {101, 2}, {102, 1}, {103, 2}}, true, 3, 2},
       {"two in turns, half a minute each", {{100, 1}, {130, 2}, {160, 1}, {190, 2}}, true, 3, 2},
