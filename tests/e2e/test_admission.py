@@ -16,7 +16,7 @@ POOL = "mqtt"
 @pytest.fixture
 def lb(balancer, sink_hosts):
     with balancer(daemon.pool(POOL, sink_hosts), "set closing-timeout 1\n"
-                  "set snat-quarantine 0\n") as started:
+                  "set snat-quarantine 0\nset idle-floor 5\n") as started:
         yield started
         started.idle()
 
@@ -55,7 +55,8 @@ def test_one_source_does_not_hinder_a_hundred(lb, topology, sinks, loads, hundre
     wait.until(lambda: row(lb)["over_source_limit"] > 100, 5, "the source is over its limit")
     while time.monotonic() < began + seconds - 2:
         ids = [[f"other-{opened + n}", a, 0] for n, a in enumerate(hundred_sources)]
-        answers = loads[0].call("open", destination=[netns.VIP, 1883], clients=ids, timeout=30)
+        answers = loads[0].call("open", destination=[netns.VIP, 1883], clients=ids,
+                                keep_alive=2, timeout=30)
         assert [a for a in answers if a[0] != 0] == []
         opened += len(ids)
         loads[0].call("close", how="reset")
