@@ -35,8 +35,9 @@ std::vector<Command> shell_commands() {
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = [] {
     std::vector<Command> list;
-    for (const auto part : {network_commands, pool_commands, check_commands, backend_commands,
-                            listener_commands, admission_commands, setting_commands, show_commands, shell_commands}) {
+    for (const auto part :
+         {network_commands, pool_commands, check_commands, backend_commands, listener_commands,
+          admission_commands, setting_commands, show_commands, shell_commands}) {
       for (const Command& command : part()) list.push_back(command);
     }
     return list;

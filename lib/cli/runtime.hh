@@ -92,7 +92,7 @@ struct ClientIdRow {
   uint64_t connects = 0;            // in the last minute
   uint64_t switches = 0;            // connects from another address than just before
   uint64_t refused = 0;
-  uint64_t sources = 0;     // addresses that it came from lately
+  uint64_t sources = 0;  // addresses that it came from lately
   std::string last_source, other_source;
   uint64_t since_seconds = 0, ago_seconds = 0;
 };

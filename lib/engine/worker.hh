@@ -3,8 +3,8 @@
 // Owner: one data core. Time comes in through the context; frames go out through its Output,
 // messages through its sink. worker_accept.cc holds what happens before a flow is spliced,
 // worker_admit.cc whom a listener lets in, worker_open.cc what happens while a broker is asked and
-// when none is found, worker_retry.cc the way back from a broker that said nothing, worker_splice.cc
-// the spliced state and its end.
+// when none is found, worker_retry.cc the way back from a broker that said nothing,
+// worker_splice.cc the spliced state and its end.
 #pragma once
 
 #include <array>
