@@ -49,8 +49,7 @@ class Daemon : public cli::Runtime {
   std::vector<cli::ClientIdRow> client_ids() override;
   std::vector<cli::SnatRow> snats() override;
   std::vector<cli::FlowRow> flows(const cli::FlowFilter& filter) override;
-  base::Result<cli::RouteAnswer> route_client_id(std::string_view pool,
-                                                 std::string_view client_id) override;
+  base::Result<cli::RouteAnswer> route(const cli::RouteQuery& query) override;
   void request_stop() override { stop_requested_ = true; }
 
  private:
@@ -74,6 +73,7 @@ class Daemon : public cli::Runtime {
   void adopt_limits(const config::Snapshot& snapshot);
   void send(config::PortId port, base::Bytes frame);
   [[nodiscard]] config::IdUse id_use() const;
+  void choose(const config::PoolEntry& pool, cli::RouteAnswer& answer);
   void watch_failures(base::Instant now);
   uint32_t close_flows(config::BackendId id, uint32_t most);
   [[nodiscard]] uint64_t backend_flows(config::BackendId id) const;

@@ -317,49 +317,4 @@ std::vector<cli::FlowRow> Daemon::flows(const cli::FlowFilter& filter) {
   return rows;
 }
 
-base::Result<cli::RouteAnswer> Daemon::route_client_id(std::string_view pool_name,
-                                                       std::string_view client_id) {
-  const config::PoolEntry* pool = nullptr;
-  size_t active = 0;
-  for (const config::PoolEntry& p : snapshot_->pools) {
-    if (p.retired) continue;
-    ++active;
-    if (pool_name.empty() || p.name == pool_name) pool = &p;
-  }
-  if (pool == nullptr) return base::fail("no pool '" + std::string(pool_name) + "'");
-  if (pool_name.empty() && active > 1) return base::fail("there are several pools: name one");
-  if (pool->key != config::KeyPolicy::client_id) {
-    return base::fail("pool " + pool->name + " does not route by Client ID");
-  }
-  if (client_id.empty()) return base::fail("an empty Client ID is routed by the pool's fallback");
-  if (pool->table.empty()) return base::fail("pool " + pool->name + " has no backend");
-  cli::RouteAnswer answer;
-  answer.pool = pool->name;
-  answer.hash = maglev::hash_key(base::as_bytes(client_id), pool->hash_seed);
-  answer.slot = answer.hash % pool->table.size();
-  const engine::Selector selector(*snapshot_, shared_.status, shared_.loads);
-  std::array<config::BackendId, engine::Selector::kMost> ids;
-  engine::Turns none;
-  bool found = false;
-  const auto note = [&](config::BackendId id, engine::Standing standing) {
-    found = found || standing == engine::Standing::takes;
-    if (found) return;
-    answer.passed_over.push_back(snapshot_->backends[id].name + ": " +
-                                 std::string(engine::to_string(standing)));
-  };
-  const size_t count = selector.select(
-      *pool, pool->key, answer.hash, none,
-      std::span(ids).first(std::min<size_t>(pool->connect_tries, ids.size())), note);
-  for (size_t i = 0; i < count; ++i) {
-    const config::BackendEntry& backend = snapshot_->backends[ids[i]];
-    if (i == 0) {
-      answer.backend = backend.name;
-      answer.endpoint = wire::to_string(backend.endpoint);
-    } else {
-      answer.next.push_back(backend.name);
-    }
-  }
-  return answer;
-}
-
 }  // namespace mqlb::app

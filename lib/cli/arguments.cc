@@ -98,6 +98,7 @@ const std::vector<ArgumentType>& argument_types() {
       {"route", Kind::prefix, "the prefix of a route", {}, route_prefixes},
       {"endpoint", Kind::endpoint, "ADDRESS:PORT, such as 198.18.0.10:1883 or [2001:db8::1]:1883"},
       {"client-id", Kind::rest, "a Client ID: the rest of the line, blanks and '#' included"},
+      {"user-name", Kind::text, "a user name without blanks"},
       {"rule", Kind::text, "the name of a rule", {}, rule_names},
       {"pattern", Kind::text,
        "a pattern for a whole Client ID or user name: '*' is any number of bytes, '?' is one"},

@@ -222,12 +222,17 @@ std::string joined(const std::vector<std::string>& words, const std::string& bet
 }
 
 Result<std::string> show_route(Context& c, const Args& args) {
-  const std::string pool = args.has("POOL") ? args.text("POOL") : "";
-  const auto answer = c.runtime.route_client_id(pool, args.text("ID"));
+  const auto given = [&](const char* name) { return args.has(name) ? args.text(name) : ""; };
+  RouteQuery query{given("LISTENER"), given("POOL"), args.text("ID"), given("USER-NAME")};
+  if (args.has("VERSION")) {
+    using mqtt::Version;
+    query.version = args.choice("VERSION", {Version::v3_1, Version::v3_1_1, Version::v5_0});
+  }
+  const auto answer = c.runtime.route(query);
   if (!answer) return tl::unexpected(answer.error());
-  Table t({"pool", "backend", "endpoint", "hash", "slot", "next", "passed_over"});
+  Table t({"pool", "backend", "endpoint", "hash", "slot", "next", "passed_over", "rule"});
   t.add({answer->pool, answer->backend, answer->endpoint, hex(answer->hash), answer->slot,
-         joined(answer->next, " "), joined(answer->passed_over, "; ")});
+         joined(answer->next, " "), joined(answer->passed_over, "; "), answer->rule});
   return render(t, args);
 }
 
@@ -270,6 +275,17 @@ std::vector<Command> show_commands() {
        show_route},
       {"show [json] route pool POOL:pool client-id ID:client-id",
        "the backend of a pool that a Client ID goes to", shell, nullptr, show_route},
+      {"show [json] route listener LISTENER:listener client-id ID:client-id",
+       "the same for a client of a listener, by its rules", shell, nullptr, show_route},
+      {"show [json] route listener LISTENER:listener user-name USER-NAME:user-name client-id "
+       "ID:client-id",
+       "the same for a client that says its user name", shell, nullptr, show_route},
+      {"show [json] route listener LISTENER:listener protocol VERSION:3.1|3.1.1|5.0 client-id "
+       "ID:client-id",
+       "the same for a version of MQTT (else 3.1.1)", shell, nullptr, show_route},
+      {"show [json] route listener LISTENER:listener protocol VERSION:3.1|3.1.1|5.0 user-name "
+       "USER-NAME:user-name client-id ID:client-id",
+       "the same for both", shell, nullptr, show_route},
       {"show config", "the commands that make this configuration", shell, nullptr, show_config},
   };
 }

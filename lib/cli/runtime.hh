@@ -127,12 +127,21 @@ struct FlowFilter {
   size_t limit = 100;
 };
 
+// What a client would say. listener: its rules choose the pool; else `pool`, empty if there is just
+// one.
+struct RouteQuery {
+  std::string listener, pool;
+  std::string client_id, user_name;
+  mqtt::Version version = mqtt::Version::v3_1_1;
+};
+
 struct RouteAnswer {
   std::string pool, backend, endpoint;
   uint64_t hash = 0;
   std::vector<std::string> next;           // who is tried when it does not answer, in order
   uint64_t slot = 0;                       // of the pool's table
   std::vector<std::string> passed_over{};  // "NAME: why", in the table's order
+  std::string rule{};                      // of the listener, that chose the pool
 };
 
 class Runtime {
@@ -157,9 +166,8 @@ class Runtime {
   [[nodiscard]] virtual std::vector<ClientIdRow> client_ids() = 0;
   [[nodiscard]] virtual std::vector<SnatRow> snats() = 0;
   [[nodiscard]] virtual std::vector<FlowRow> flows(const FlowFilter& filter) = 0;
-  // Where a Client ID goes now. pool: empty if there is just one.
-  [[nodiscard]] virtual base::Result<RouteAnswer> route_client_id(std::string_view pool,
-                                                                  std::string_view client_id) = 0;
+  // Where a client goes now.
+  [[nodiscard]] virtual base::Result<RouteAnswer> route(const RouteQuery& query) = 0;
   // Asks the daemon to stop in order.
   virtual void request_stop() = 0;
 };

@@ -309,7 +309,8 @@ ListenerEntry Compiler::make_listener(const Listener& l) const {
   entry.admission = compile_admission(l.admission);
   entry.pool = pool_id(l.pool);
   for (const Rule& rule : l.rules) {
-    entry.rules.push_back({rule.client_id, rule.user_name, rule.version, pool_id(rule.pool)});
+    const PoolId to = pool_id(rule.pool);
+    entry.rules.push_back({rule.name, rule.client_id, rule.user_name, rule.version, to});
   }
   const std::vector<PoolId> pools = entry.pools();
   std::optional<uint16_t> mtu;
@@ -423,11 +424,16 @@ bool RuleEntry::is_met_by(const mqtt::Connect& connect) const {
          (user_name.empty() || base::matches_glob(user_name, base::as_text(connect.user_name)));
 }
 
-PoolId ListenerEntry::pool_for(const mqtt::Connect& connect) const {
+const RuleEntry* ListenerEntry::rule_for(const mqtt::Connect& connect) const {
   for (const RuleEntry& rule : rules) {
-    if (rule.is_met_by(connect)) return rule.pool;
+    if (rule.is_met_by(connect)) return &rule;
   }
-  return pool;
+  return nullptr;
+}
+
+PoolId ListenerEntry::pool_for(const mqtt::Connect& connect) const {
+  const RuleEntry* rule = rule_for(connect);
+  return rule == nullptr ? pool : rule->pool;
 }
 
 std::vector<PoolId> ListenerEntry::pools() const {

@@ -95,6 +95,7 @@ struct PoolEntry {
 };
 
 struct RuleEntry {
+  std::string name;
   std::string client_id, user_name;  // patterns; empty: any
   std::optional<mqtt::Version> version;
   PoolId pool = 0;
@@ -115,6 +116,8 @@ struct ListenerEntry {
   uint16_t backend_mtu = 1500;  // smallest MTU of the ports its brokers are reached by
   bool retired = false;
 
+  // The first rule that a client meets, or null.
+  [[nodiscard]] const RuleEntry* rule_for(const mqtt::Connect& connect) const;
   // Where a client goes.
   [[nodiscard]] PoolId pool_for(const mqtt::Connect& connect) const;
   // All pools that clients may go to; one may be there twice.

@@ -45,6 +45,10 @@ def test_rules_send_clients_to_pools_live(lb, topology, sinks, steady):
             with dial(topology, version=version) as client:
                 assert client.connect(client_id) == 0
                 assert served_by(sinks, client_id) == [expected]
+                spoken = "5.0" if version == mqtt.V5 else "3.1.1"
+                (route,) = lb.show(f"route listener main protocol {spoken} client-id {client_id}")
+                rule = "cars" if client_id.startswith("car") else "new" if expected == cars else ""
+                assert (route["backend"], route["rule"]) == (expected, rule)
                 (flow,) = lb.show(f"flows client-id {client_id}")
                 assert flow["pool"] == ("cars" if expected == cars else "main")
         lb.commands("rule set main new client-id bus-*")

@@ -59,10 +59,15 @@ class FakeRuntime : public cli::Runtime {
     row.client_id_hash = filter.client_id_hash.value_or(0xabc);
     return std::vector<cli::FlowRow>(flow_count, row);
   }
-  base::Result<cli::RouteAnswer> route_client_id(std::string_view pool,
-                                                 std::string_view client_id) override {
-    if (!pool.empty() && pool != "emqx") return base::fail("there is no such pool");
-    return cli::RouteAnswer{"emqx", "broker2", "<" + std::string(client_id) + ">", 0x12, {"far"}};
+  base::Result<cli::RouteAnswer> route(const cli::RouteQuery& query) override {
+    if (!query.pool.empty() && query.pool != "emqx") return base::fail("there is no such pool");
+    if (!query.listener.empty() && query.listener != "mqtt") {
+      return base::fail("no listener '" + query.listener + "'");
+    }
+    cli::RouteAnswer answer{"emqx", "broker2", "<" + query.client_id + ">", 0x12, {"far"}};
+    answer.rule = query.listener + query.user_name;
+    if (query.version == mqtt::Version::v5_0) answer.rule += "5";
+    return answer;
   }
   void request_stop() override { stopped = true; }
 };

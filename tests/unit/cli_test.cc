@@ -122,6 +122,10 @@ const Good kGood[] = {
     {"show counters all", "not_ip"},
     {"show route client-id  two  words # not a comment \t ", "<two  words # not a comment>"},
     {"show route pool emqx client-id x", "<x>"},
+    {"show json route listener mqtt client-id x", "\"rule\": \"mqtt\""},
+    {"show json route listener mqtt user-name u client-id x", "\"rule\": \"mqttu\""},
+    {"show json route listener mqtt protocol 5.0 client-id x", "\"rule\": \"mqtt5\""},
+    {"show json route listener mqtt protocol 5.0 user-name u client-id x", "\"rule\": \"mqttu5\""},
     {"show config", "pool add emqx snat outside"},
     {"show json backends", "{\"pool\": \"emqx\", \"backend\": \"broker1\""},
     {"show json route client-id \"x\"", "\"endpoint\": \"<\\\"x\\\">\""},
@@ -201,7 +205,8 @@ void every_argument_in_a_bad_form(void**) {
       const cli::Reply reply = interpreter.execute(line);
       const bool takes_anything =
           token.type && token.type->kind == Kind::text &&
-          (std::string_view(row.line).starts_with("show flows") || token.type->name == "pattern");
+          (std::string_view(row.line).starts_with("show flows") || token.type->name == "pattern" ||
+           token.type->name == "user-name");
       if (reply.ok != takes_anything) fail_msg("accepted: %s", line.c_str());
       if (takes_anything) continue;
       assert_true(runtime.current == mqlb::tests::sample_model());
