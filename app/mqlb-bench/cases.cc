@@ -22,9 +22,9 @@ using Burst = std::array<Frame, kBurst>;
 
 constexpr size_t kSmall = 66;  // with timestamps, 64 would leave no room for payload
 constexpr size_t kFull = 1514;
-constexpr unsigned kBursts = 4000;            // of one run
-constexpr std::chrono::seconds kReaped{5};    // closing timeout, and a sweep of the table
-constexpr uint32_t kRoom = 8192;              // flows beyond the standing ones
+constexpr unsigned kBursts = 4000;          // of one run
+constexpr std::chrono::seconds kReaped{5};  // closing timeout, and a sweep of the table
+constexpr uint32_t kRoom = 8192;            // flows beyond the standing ones
 
 double per_packet(uint64_t cycles) { return static_cast<double>(cycles) / kBursts / kBurst; }
 

@@ -45,7 +45,7 @@ bool Nat::add(const wire::Endpoint& client, const Flow& flow) {
   const uint16_t vip = addresses.vip(rig_.listener());
   const uint16_t broker = addresses.broker(flow.broker);
   const engine::LocalAddress* snat = addresses.local(flow.snat.address);
-  const FlowIndex there = flows_.add({client.address.v4_bits(), client.port, vip});
+  const FlowIndex there = flows_.add(client, vip);
   const FlowIndex back = back_.take();
   if (there == flow::kNoFlow || back == flow::kNoFlow || snat == nullptr) return false;
   flow::WorkerFlow& f = flows_[there];
@@ -97,15 +97,15 @@ void Nat::seek_broker(engine::Arrival& arrival) {
   const wire::Packet& packet = arrival.packet;
   const wire::TcpView tcp = packet.tcp();
   const uint16_t vip =
-      rig_.core().context().addresses.vip({packet.destination(), tcp.destination_port()});
-  arrival.search = flows_.begin({packet.source().v4_bits(), tcp.source_port(), vip});
+      rig_.core().context().addresses.vip({packet.ipv4().destination(), tcp.destination_port()});
+  arrival.search = flows_.begin({packet.ipv4().source(), tcp.source_port()}, vip);
 }
 
 void Nat::seek_client(engine::Arrival& arrival) {
   const engine::Addresses& addresses = rig_.core().context().addresses;
   const wire::Packet& packet = arrival.packet;
-  const uint16_t broker = addresses.broker({packet.source(), packet.tcp().source_port()});
-  const engine::LocalAddress* snat = addresses.local(packet.destination());
+  const uint16_t broker = addresses.broker({packet.ipv4().source(), packet.tcp().source_port()});
+  const engine::LocalAddress* snat = addresses.local(packet.ipv4().destination());
   arrival.port = nullptr;
   if (broker == engine::EndpointMap::kNone || snat == nullptr || !snat->snat) return;
   arrival.port = &uses_[use_of(snat->snat_id, broker, packet.tcp().destination_port())];
@@ -141,7 +141,7 @@ void Nat::to_brokers(std::span<engine::Arrival> arrivals) {
     rewrite(arrivals[i].packet, f.checksum, {source, backend.endpoint, port.mac, next_hop});
     counters_[base::Event::packets_to_broker].add();
     backends_[f.backend].bytes_to_backend.add(packet.payload_length);
-    output_.transmit(backend.port, *arrivals[i].frame, packet.frame_length);
+    output_.transmit(backend.port, *arrivals[i].frame, packet);
   }
 }
 
@@ -168,12 +168,12 @@ void Nat::to_clients(std::span<engine::Arrival> arrivals) {
       drop(*arrivals[i].frame);
       continue;
     }
-    rewrite(arrivals[i].packet, b.checksum,
-            {context.addresses.vip_endpoint(b.vip), {b.client, b.client_port}, port.mac,
-             b.client_mac});
+    rewrite(
+        arrivals[i].packet, b.checksum,
+        {context.addresses.vip_endpoint(b.vip), {b.client, b.client_port}, port.mac, b.client_mac});
     counters_[base::Event::packets_to_client].add();
     backends_[b.backend].bytes_to_client.add(packet.payload_length);
-    output_.transmit(b.client_side, *arrivals[i].frame, packet.frame_length);
+    output_.transmit(b.client_side, *arrivals[i].frame, packet);
   }
 }
 

@@ -25,8 +25,8 @@ using Mbufs = std::array<rte_mbuf*, kBurst>;
 
 constexpr size_t kSmall = 66;  // with timestamps, 64 would leave no room for payload
 constexpr size_t kFull = 1514;
-constexpr unsigned kBursts = 2000;            // of one run
-constexpr unsigned kRoom = 1024;              // frames in a ring
+constexpr unsigned kBursts = 2000;  // of one run
+constexpr unsigned kRoom = 1024;    // frames in a ring
 constexpr uint16_t kPorts = 2;
 
 void** objects(Mbufs& mbufs) { return reinterpret_cast<void**>(mbufs.data()); }

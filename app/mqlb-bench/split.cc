@@ -20,10 +20,10 @@ using Cost = std::array<double, 2>;
 constexpr auto kWorker = SplitRig::kWorker;
 constexpr auto kProxy = SplitRig::kProxy;
 constexpr size_t kSize = 66;
-constexpr unsigned kBursts = 4000;            // of one run
-constexpr std::chrono::seconds kReaped{5};    // closing timeout, and a sweep of the table
-constexpr uint32_t kRoom = 8192;              // flows beyond the standing ones
-constexpr uint32_t kConnections = 1024;       // of one run
+constexpr unsigned kBursts = 4000;          // of one run
+constexpr std::chrono::seconds kReaped{5};  // closing timeout, and a sweep of the table
+constexpr uint32_t kRoom = 8192;            // flows beyond the standing ones
+constexpr uint32_t kConnections = 1024;     // of one run
 
 // Both deployments with the same flows.
 struct Pair {

@@ -107,13 +107,12 @@ base::Result<void> Daemon::build() {
     if (!loop) return tl::unexpected(loop.error());
     cores_[i].loop = std::move(*loop);
   }
-  resolver_ = std::make_unique<engine::ArpResolver>(
+  resolver_ = std::make_unique<engine::NeighbourResolver>(
       shared_, [this](config::PortId port, base::Bytes frame) { send(port, frame); });
   resolver_->adopt(*snapshot_, clock_.now());
   states_ = std::make_unique<control::BackendStates>(
       shared_.status, shared_.loads,
-      [this](config::BackendId id, uint32_t most) { return close_flows(id, most); },
-      print_line);
+      [this](config::BackendId id, uint32_t most) { return close_flows(id, most); }, print_line);
   snat_watch_ = std::make_unique<control::SnatWatch>(shared_.loads, print_line);
   states_->adopt(*snapshot_, clock_.now());
   make_health();

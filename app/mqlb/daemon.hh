@@ -16,7 +16,7 @@
 #include "lib/dpdk/core_loop.hh"
 #include "lib/dpdk/fabric.hh"
 #include "lib/dpdk/ports.hh"
-#include "lib/engine/arp_resolver.hh"
+#include "lib/engine/neighbour_resolver.hh"
 
 namespace mqlb::app {
 
@@ -87,7 +87,7 @@ class Daemon : public cli::Runtime {
   std::unique_ptr<const config::Snapshot> snapshot_;
   std::unique_ptr<dpdk::Ports> ports_;
   std::unique_ptr<dpdk::Fabric> fabric_;
-  std::unique_ptr<engine::ArpResolver> resolver_;
+  std::unique_ptr<engine::NeighbourResolver> resolver_;
   std::unique_ptr<control::BackendStates> states_;
   std::unique_ptr<control::HealthMonitor> health_;
   std::unique_ptr<control::SnatWatch> snat_watch_;

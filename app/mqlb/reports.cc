@@ -119,7 +119,7 @@ std::vector<cli::BufferRow> Daemon::buffers() {
 
 std::vector<cli::NeighbourRow> Daemon::neighbours() {
   std::vector<cli::NeighbourRow> rows;
-  for (const engine::ArpResolver::Row& r : resolver_->rows(clock_.now())) {
+  for (const engine::NeighbourResolver::Row& r : resolver_->rows(clock_.now())) {
     const config::NextHopEntry& next_hop = snapshot_->next_hops[r.id];
     wire::MacAddress mac;
     const bool resolved = shared_.neighbours.lookup(r.id, mac);
@@ -295,8 +295,8 @@ std::vector<cli::FlowRow> Daemon::flows(const cli::FlowFilter& filter) {
         }
         if (!filter.listener.empty() && listener.name != filter.listener) continue;
         cli::FlowRow row;
-        row.client =
-            wire::to_string(wire::Endpoint{wire::IpAddress::v4(f.key.address), f.key.port});
+        const bool is_v4 = listener.endpoint.address.is_v4();
+        row.client = wire::to_string(wire::Endpoint{table.client_address(next, is_v4), f.key.port});
         row.listener = listener.name;
         if (backend != nullptr) {
           row.pool = snapshot_->pools[backend->pool].name;

@@ -14,9 +14,10 @@ namespace mqlb::base {
   X(truncated_frame, "truncated-frame", "shorter than its headers say")                            \
   X(over_mtu, "over-mtu", "larger than the port's MTU (a peer's TSO or GRO?)")                     \
   X(foreign_mac, "foreign-mac", "addressed to another station")                                    \
-  X(unknown_ethertype, "unknown-ethertype", "neither IPv4 nor ARP")                                \
-  X(ipv6_unsupported, "ipv6-unsupported", "IPv6, which is not forwarded")                          \
-  X(bad_ip_header, "bad-ip-header", "IPv4 header malformed")                                       \
+  X(unknown_ethertype, "unknown-ethertype", "not IPv4, IPv6 or ARP")                               \
+  X(ipv6_group, "ipv6-group", "IPv6 to a group, other than neighbour discovery")                   \
+  X(ipv6_extension, "ipv6-extension", "IPv6 packet with an extension header")                      \
+  X(bad_ip_header, "bad-ip-header", "IP header malformed")                                         \
   X(ip_options, "ip-options", "IPv4 options, which are refused")                                   \
   X(bad_ip_checksum, "bad-ip-checksum", "IPv4 header checksum wrong")                              \
   X(ip_fragment, "ip-fragment", "an IP fragment")                                                  \
@@ -31,6 +32,9 @@ namespace mqlb::base {
   X(icmp_unknown_flow, "icmp-unknown-flow", "ICMP error about a flow that is not ours")            \
   X(bad_arp, "bad-arp", "ARP malformed")                                                           \
   X(arp_consumed, "arp-consumed", "ARP that was read and needs no answer")                         \
+  X(bad_neighbour, "bad-neighbour", "neighbour discovery malformed, or from beyond the link")      \
+  X(neighbour_consumed, "neighbour-consumed",                                                      \
+    "neighbour discovery that was read and needs no answer")                                       \
   X(check_consumed, "check-consumed", "TCP segment of a health check, read by control")            \
   X(no_listener, "no-listener", "TCP to our address where nothing listens; answered by RST")       \
   X(unknown_flow, "unknown-flow", "TCP segment of no flow; answered by RST")                       \
@@ -124,6 +128,7 @@ namespace mqlb::base {
   X(icmp_translated, "icmp-translated", "ICMP errors passed to the other side of a flow")         \
   X(icmp_echo, "icmp-echo", "echo requests answered")                                             \
   X(arp_answered, "arp-answered", "ARP requests answered")                                        \
+  X(neighbour_answered, "neighbour-answered", "neighbour solicitations answered")                 \
   X(client_moved, "client-moved", "clients whose link address changed during a flow")             \
   X(messages_lost, "messages-lost", "messages between cores that found a full queue")
 

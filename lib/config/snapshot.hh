@@ -45,7 +45,7 @@ struct PortEntry {
 struct NextHopEntry {
   wire::IpAddress address;
   PortId port = 0;
-  wire::IpAddress source;  // the port's own address on that network, for ARP
+  wire::IpAddress source;  // the port's own address on that network, to ask from
   bool retired = false;
 };
 

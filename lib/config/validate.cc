@@ -434,18 +434,7 @@ Result<void> validate(const Model& model) {
 }
 
 base::Result<void> check_supported(const Model& model) {
-  const auto refuse = [](const std::string& what) {
-    return base::fail(what + ": IPv6 is not served yet");
-  };
   if (model.ports.empty()) return base::fail("the configuration has no port (port add ...)");
-  for (const Listener& listener : model.listeners) {
-    if (!listener.endpoint.address.is_v4()) return refuse("listener " + listener.name);
-  }
-  for (const Pool& pool : model.pools) {
-    for (const Backend& backend : pool.backends) {
-      if (!backend.endpoint.address.is_v4()) return refuse("backend " + backend.name);
-    }
-  }
   return {};
 }
 

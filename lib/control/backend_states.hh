@@ -48,10 +48,10 @@ class BackendStates {
   struct Row {
     engine::Availability state = engine::Availability::up;
     std::string why;
-    base::Duration since{};    // in the state
-    uint32_t taking = 100;     // percent of its clients, in slow start
-    uint32_t load_limit = 0;   // flows above which it passes clients on; 0: none
-    uint64_t closed = 0;       // flows closed since it is in the state
+    base::Duration since{};   // in the state
+    uint32_t taking = 100;    // percent of its clients, in slow start
+    uint32_t load_limit = 0;  // flows above which it passes clients on; 0: none
+    uint64_t closed = 0;      // flows closed since it is in the state
   };
   [[nodiscard]] Row row(config::BackendId id, base::Instant now) const;
 

@@ -16,7 +16,6 @@ using namespace std::chrono_literals;
 constexpr base::Duration kFirstTimeout = 200ms;  // as the engine's; RFC 6298 asks for a second
 constexpr base::Duration kLongestTimeout = 3s;
 constexpr base::Duration kChallengeInterval = 100ms;  // RFC 5961 section 7
-constexpr size_t kIpv6Header = 40;
 constexpr size_t kTimestampBytes = 12;
 constexpr uint32_t kInitialSegments = 10;  // RFC 6928
 
@@ -36,7 +35,7 @@ void TcpClient::connect(Instant now) {
 }
 
 size_t TcpClient::own_headers() const {
-  return (setup_.local.address.is_v4() ? wire::kIpv4Header : kIpv6Header) + wire::kTcpHeader;
+  return (setup_.local.address.is_v4() ? wire::kIpv4Header : wire::kIpv6Header) + wire::kTcpHeader;
 }
 
 wire::Segment TcpClient::segment(uint8_t flags, Seq32 seq, Instant now) const {

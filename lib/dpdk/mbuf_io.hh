@@ -11,6 +11,8 @@ struct rte_ring;
 
 namespace mqlb::dpdk {
 
+static_assert(RTE_PKTMBUF_HEADROOM >= engine::kHeadroom);
+
 // The whole packet must be in one segment.
 [[nodiscard]] inline engine::Frame frame_of(rte_mbuf* m, config::PortId port) {
   engine::Frame frame;
@@ -27,6 +29,7 @@ namespace mqlb::dpdk {
 
 [[nodiscard]] inline rte_mbuf* mbuf_of(const engine::Frame& frame) {
   auto* m = static_cast<rte_mbuf*>(frame.owner);
+  m->data_off = static_cast<uint16_t>(frame.data - static_cast<uint8_t*>(m->buf_addr));
   m->data_len = frame.length;
   m->pkt_len = frame.length;
   return m;

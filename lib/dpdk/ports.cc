@@ -148,7 +148,7 @@ base::Result<void> Ports::configure(const config::Port& config,
     return base::fail(error_text(config, "no link address", code));
   }
   port.mac = wire::MacAddress::load(mac.addr_bytes);
-  ports_.push_back(port);
+  ports_.push_back(std::move(port));
   return {};
 }
 
@@ -176,6 +176,7 @@ base::Result<void> Ports::start_port(config::PortId id, const config::Port& conf
   if (code != 0) return base::fail(error_text(config, "cannot be started", code));
   port.started = true;
   rte_eth_promiscuous_disable(port.dpdk_port);
+  port.multicast = AllMulticast(port.dpdk_port, info.if_index);
   return {};
 }
 

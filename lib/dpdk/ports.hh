@@ -11,6 +11,7 @@
 
 #include "lib/base/result.hh"
 #include "lib/config/snapshot.hh"
+#include "lib/dpdk/multicast.hh"
 #include "lib/dpdk/port_sockets.hh"
 #include "lib/dpdk/rss.hh"
 #include "lib/flow/steering.hh"
@@ -77,6 +78,7 @@ class Ports {
     uint16_t rx_queues = 0;
     uint16_t tx_queues = 0;
     std::vector<int> sockets;  // of the receive queues
+    AllMulticast multicast;
     wire::MacAddress mac;
     bool started = false;
     Spread spread = Spread::hand_over;

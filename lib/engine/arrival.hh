@@ -10,8 +10,8 @@ namespace mqlb::engine {
 struct Arrival {
   wire::Packet packet;
   const Frame* frame = nullptr;
-  uint16_t vip = 0;  // for a worker: the listener endpoint's number (Addresses)
-  flow::WorkerTable::Search search;             // for a worker
+  uint16_t vip = 0;                  // for a worker: the listener endpoint's number (Addresses)
+  flow::WorkerTable::Search search;  // for a worker
   const flow::SnatPorts::Use* port = nullptr;  // for a proxy; null: none of ours
 };
 

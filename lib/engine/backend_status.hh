@@ -54,9 +54,7 @@ class BackendLoads {
     flows.fetch_sub(1, std::memory_order_relaxed);
     return false;
   }
-  void subtract(config::BackendId id) {
-    loads_[id].flows.fetch_sub(1, std::memory_order_relaxed);
-  }
+  void subtract(config::BackendId id) { loads_[id].flows.fetch_sub(1, std::memory_order_relaxed); }
 
  private:
   struct alignas(base::kCacheLine) Load {

@@ -128,6 +128,7 @@ struct BackendSide {
   wire::Endpoint endpoint;
   config::NextHopId next_hop = 0;
   config::PortId port = 0;
+  bool is_v6 = false;
 };
 struct PortSide {
   wire::MacAddress mac;

@@ -45,7 +45,8 @@ void Core::adopt(const config::Snapshot& snapshot) {
   }
   context_.backends.clear();
   for (const config::BackendEntry& backend : snapshot.backends) {
-    context_.backends.push_back({backend.endpoint, backend.next_hop, backend.port});
+    const bool is_v6 = !backend.endpoint.address.is_v4();
+    context_.backends.push_back({backend.endpoint, backend.next_hop, backend.port, is_v6});
   }
   const auto is_sole = [&](const std::vector<CoreIndex>& cores) {
     return cores.size() == 1 && cores[0] == context_.index;
@@ -79,41 +80,55 @@ void Core::receive(std::span<const Frame> frames) {
   if (reason) {
     context_.output.drop(frame, *reason);
   } else if (arrival.packet.kind == wire::PacketKind::tcp) {
-    sort_tcp(arrival);
+    if (arrival.packet.is_v6) {
+      sort_tcp_v6(arrival);
+    } else {
+      const wire::Ipv4View ip = arrival.packet.ipv4();
+      sort_tcp(arrival, ip.source(), ip.destination());
+    }
   } else if (arrival.packet.kind == wire::PacketKind::arp) {
     answer_arp(arrival.packet, frame);
+  } else if (arrival.packet.kind == wire::PacketKind::icmpv6) {
+    on_icmpv6(arrival.packet, frame);
   } else {
     on_icmp(arrival.packet, frame);
   }
 }
 
-[[gnu::always_inline]] inline void Core::sort_tcp(Arrival& arrival) {
+[[gnu::noinline]] void Core::sort_tcp_v6(Arrival& arrival) {
+  const wire::Ipv6View ip = arrival.packet.ipv6();
+  sort_tcp(arrival, ip.source(), ip.destination());
+}
+
+// Once for each family.
+[[gnu::always_inline]] inline void Core::sort_tcp(Arrival& arrival, const wire::IpAddress& source,
+                                                  const wire::IpAddress& destination) {
   const wire::Packet& packet = arrival.packet;
   const wire::TcpView tcp = packet.tcp();
   const Addresses& addresses = context_.addresses;
-  if (tcp.has(wire::kSyn) && addresses.local(packet.source()) != nullptr) {
+  if (tcp.has(wire::kSyn) && addresses.local(source) != nullptr) {
     // Our own: a loop or a forgery.
     context_.output.drop(*arrival.frame, Drop::bad_source_address);
     return;
   }
   const LocalAddress* snat = nullptr;
   if (rules_[arrival.frame->port].brokers_only) {
-    const LocalAddress* local = addresses.local(packet.destination());
+    const LocalAddress* local = addresses.local(destination);
     if (local != nullptr && local->snat && !local->listener) snat = local;
   }
   if (snat == nullptr) {
-    const uint16_t vip = addresses.vip({packet.destination(), tcp.destination_port()});
+    const uint16_t vip = addresses.vip({destination, tcp.destination_port()});
     if (vip != EndpointMap::kNone) {
-      sort_to_worker(arrival, vip);
+      sort_to_worker(arrival, source, vip);
       return;
     }
-    snat = addresses.local(packet.destination());
+    snat = addresses.local(destination);
     if (snat == nullptr || !snat->snat) {
       refuse_address(arrival, snat != nullptr);
       return;
     }
   }
-  sort_to_proxy(arrival, snat->snat_id);
+  sort_to_proxy(arrival, source, snat->snat_id);
 }
 
 void Core::refuse_address(Arrival& arrival, bool ours) {
@@ -125,16 +140,20 @@ void Core::refuse_address(Arrival& arrival, bool ours) {
   }
 }
 
-[[gnu::always_inline]] inline void Core::sort_to_worker(Arrival& arrival, uint16_t vip) {
+[[gnu::always_inline]] inline void Core::sort_to_worker(Arrival& arrival,
+                                                        const wire::IpAddress& source,
+                                                        uint16_t vip) {
   if (!sole_worker_ && !is_own_client(arrival)) return;
   arrival.vip = vip;
-  worker_->seek(arrival);
+  worker_->seek(arrival, source);
   to_worker_.arrivals[to_worker_.count++] = &arrival;
 }
 
-[[gnu::always_inline]] inline void Core::sort_to_proxy(Arrival& arrival, config::SnatId snat) {
+[[gnu::always_inline]] inline void Core::sort_to_proxy(Arrival& arrival,
+                                                       const wire::IpAddress& source,
+                                                       config::SnatId snat) {
   if (!sole_proxy_ && !is_own_port(arrival)) return;
-  proxy_->seek(arrival, snat);
+  proxy_->seek(arrival, source, snat);
   to_proxy_.arrivals[to_proxy_.count++] = &arrival;
 }
 
@@ -185,11 +204,10 @@ void Core::run_batches() {
 CoreIndex Core::worker_for(const wire::Endpoint& client, const wire::Endpoint& listener) const {
   const std::vector<CoreIndex>& workers = context_.shared.workers;
   if (workers.size() == 1) return workers[0];
-  if (context_.shared.from_clients.known()) {
+  if (context_.shared.from_clients.known(client)) {
     return context_.shared.from_clients.core_for(client, listener);
   }
-  const uint64_t key = uint64_t{client.address.v4_bits()} << 16 | client.port;
-  const uint64_t mixed = (key ^ context_.shared.random) * 0x9e3779b97f4a7c15U;
+  const uint64_t mixed = (client.hash() ^ context_.shared.random) * 0x9e3779b97f4a7c15U;
   return workers[(mixed >> 32) * workers.size() >> 32];
 }
 
@@ -203,8 +221,10 @@ CoreIndex Core::proxy_for(uint16_t snat_port) const {
 void Core::check_steering(const flow::Steering& steering, config::PortRole other_side,
                           const Arrival& arrival) {
   const config::PortId port = arrival.frame->port;
-  if (!steering.known() || context_.snapshot->ports[port].role == other_side) return;
   const wire::Packet& packet = arrival.packet;
+  if (packet.is_v6 || !steering.known() || context_.snapshot->ports[port].role == other_side) {
+    return;
+  }
   const wire::TcpView tcp = packet.tcp();
   const CoreIndex foretold = steering.core_for({packet.source(), tcp.source_port()},
                                                {packet.destination(), tcp.destination_port()});
@@ -258,48 +278,6 @@ void Core::advance() {
   }
   if (proxy_) proxy_->advance();
   deliver_local();
-}
-
-// Requests for our addresses are answered here; what may tell a next hop's address goes to the
-// control thread.
-void Core::answer_arp(wire::Packet& packet, const Frame& frame) {
-  wire::Arp arp;
-  if (!wire::parse_arp(packet.network, arp)) {
-    context_.output.drop(frame, Drop::bad_arp);
-    return;
-  }
-  const bool for_us =
-      arp.operation == wire::Arp::request && answers_arp_for(arp.target, frame.port);
-  const bool announcement = arp.operation == wire::Arp::reply || arp.sender == arp.target;
-  if (for_us && !announcement) {
-    const wire::MacAddress own = context_.shared.port_macs[frame.port];
-    const wire::Arp reply{wire::Arp::reply, own, arp.target, arp.sender_mac, arp.sender};
-    Frame out = frame;
-    out.length = static_cast<uint16_t>(
-        wire::build_arp(reply, {own, arp.sender_mac}, {out.data, out.capacity}));
-    context_.counters[Event::arp_answered].add();
-    context_.output.transmit(frame.port, out);
-  } else if (announcement) {
-    context_.counters[Drop::arp_consumed].add();
-    context_.sink.to_control(frame);
-  } else {
-    context_.output.drop(frame, Drop::arp_consumed);
-  }
-}
-
-bool Core::answers_arp_for(const wire::IpAddress& address, config::PortId port) const {
-  const config::PortEntry& entry = context_.snapshot->ports[port];
-  const auto same = [&](const wire::Prefix& p) { return p.address == address; };
-  if (std::any_of(entry.addresses.begin(), entry.addresses.end(), same)) return true;
-  const LocalAddress* local = context_.addresses.local(address);
-  if (local == nullptr) return false;
-  if (local->snat) return entry.role != config::PortRole::client;
-  const auto listens = [&](const config::ListenerEntry& l) {
-    return !l.retired && l.endpoint.address == address;
-  };
-  const auto& listeners = context_.snapshot->listeners;
-  return entry.role != config::PortRole::backend &&
-         std::any_of(listeners.begin(), listeners.end(), listens);
 }
 
 }  // namespace mqlb::engine

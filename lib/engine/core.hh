@@ -11,8 +11,10 @@
 
 #include "lib/base/result.hh"
 #include "lib/engine/context.hh"
+#include "lib/engine/icmp_error.hh"
 #include "lib/engine/proxy.hh"
 #include "lib/engine/worker.hh"
+#include "lib/wire/ndp.hh"
 
 namespace mqlb::engine {
 
@@ -99,17 +101,22 @@ class alignas(base::kCacheLine) Core {
       : local_(index, others), context_(index, shared, io, local_) {}
 
   void sort(Arrival& arrival);
-  void sort_tcp(Arrival& arrival);
-  void sort_to_worker(Arrival& arrival, uint16_t vip);
-  void sort_to_proxy(Arrival& arrival, config::SnatId snat);
+  void sort_tcp(Arrival& arrival, const wire::IpAddress& source,
+                const wire::IpAddress& destination);
+  void sort_tcp_v6(Arrival& arrival);
+  void sort_to_worker(Arrival& arrival, const wire::IpAddress& source, uint16_t vip);
+  void sort_to_proxy(Arrival& arrival, const wire::IpAddress& source, config::SnatId snat);
   void refuse_address(Arrival& arrival, bool ours);
   [[nodiscard]] bool is_own_client(const Arrival& arrival);
   [[nodiscard]] bool is_own_port(const Arrival& arrival);
   void run_batches();
   void deliver_local();
   void deliver(const Message& message);
+  // neighbours.cc
   void answer_arp(wire::Packet& packet, const Frame& frame);
-  [[nodiscard]] bool answers_arp_for(const wire::IpAddress& address, config::PortId port) const;
+  void on_neighbour(wire::Packet& packet, const Frame& frame);
+  void answer_solicitation(const wire::Neighbour& asked, wire::Packet& packet, const Frame& frame);
+  [[nodiscard]] bool answers_for(const wire::IpAddress& address, config::PortId port) const;
   void hand_over(CoreIndex to, const Frame& frame);
   void check_steering(const flow::Steering& steering, config::PortRole other_side,
                       const Arrival& arrival);
@@ -123,9 +130,17 @@ class alignas(base::kCacheLine) Core {
   void on_icmp_error(wire::Packet& packet, const Frame& frame);
   void error_to_client(wire::Packet& packet, const Frame& frame, config::SnatId snat);
   void error_to_broker(wire::Packet& packet, const Frame& frame, uint16_t vip);
+  struct IcmpPath {
+    wire::IpAddress source, destination;
+    wire::MacAddress link_destination;
+  };
+  void on_icmpv6(wire::Packet& packet, const Frame& frame);
+  void relay_error(wire::Packet& packet, const Frame& frame, const Quote& quote,
+                   config::PortId port, const IcmpPath& path);
+  void send_other_family(const IcmpHeader& header, const Quote& quote, config::PortId port,
+                         const IcmpPath& path);
   void send_icmp(wire::Packet& packet, const Frame& frame, config::PortId port,
-                 const wire::IpAddress& source, const wire::IpAddress& destination,
-                 const wire::MacAddress& link_destination);
+                 const IcmpPath& path);
 
   LocalFirst local_;
   CoreContext context_;

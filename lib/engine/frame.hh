@@ -26,6 +26,9 @@ struct Frame {
   [[nodiscard]] base::MutableBytes bytes() const { return {data, length}; }
 };
 
+// Bytes that a buffer must have before the data of a frame that comes in: what an IPv6 header is
+// longer than an IPv4 header.
+inline constexpr size_t kHeadroom = wire::kIpv6Header - wire::kIpv4Header;
 
 // What a shell does for one core; called per burst, not per frame.
 class FrameIo {
@@ -52,12 +55,13 @@ class Output {
     batch.frames[batch.count++] = frame;
     if (batch.count == kBurst) flush_port(port);
   }
-  // The same, as a frame of another length.
-  void transmit(config::PortId port, const Frame& frame, uint16_t length) {
+  // The same with the packet in its buffer, which may begin elsewhere by now.
+  void transmit(config::PortId port, const Frame& frame, const wire::Packet& packet) {
     Batch& batch = ports_[port];
     Frame& out = batch.frames[batch.count++];
     out = frame;
-    out.length = length;
+    out.data = packet.frame;
+    out.length = packet.frame_length;
     if (batch.count == kBurst) flush_port(port);
   }
   // Takes the frame and counts why.

@@ -1,6 +1,11 @@
-// ICMP (RFC 792, RFC 5508): echo for our own addresses, and errors carried over the splice.
+// ICMP (RFC 792, RFC 4443, RFC 5508): echo for our own addresses, and errors carried over the
+// splice, from family to family (RFC 7915) where its sides differ.
+#include <algorithm>
+
 #include "lib/engine/core.hh"
+#include "lib/engine/icmp_error.hh"
 #include "lib/engine/reply.hh"
+#include "lib/wire/ndp.hh"
 
 namespace mqlb::engine {
 
@@ -9,64 +14,10 @@ using base::Event;
 
 namespace {
 
-enum IcmpType : uint8_t {
-  kEchoReply = 0,
-  kUnreachable = 3,
-  kEchoRequest = 8,
-  kTimeExceeded = 11,
-  kParameterProblem = 12,
-};
-constexpr uint8_t kFragmentationNeeded = 4;  // code of kUnreachable
-
-constexpr size_t kQuotedTcp = 8;  // all that RFC 792 promises of the quoted segment
 constexpr uint8_t kTtl = 64;
-
-// The packet that an error quotes: an IPv4 header and the beginning of a TCP header.
-class Quote {
- public:
-  // False if it is not TCP over IPv4 without options, or is too short.
-  bool parse(const wire::Packet& packet) {
-    ip_ = packet.transport + wire::kIcmpHeader;
-    length_ = packet.transport_length - wire::kIcmpHeader;
-    return length_ >= wire::kIpv4Header + kQuotedTcp && ip_[0] == 0x45 &&
-           wire::Ipv4View(ip_).protocol() == wire::kProtocolTcp &&
-           (wire::Ipv4View(ip_).fragment() & 0x1fff) == 0;
-  }
-  [[nodiscard]] wire::Endpoint source() const {
-    return {wire::Ipv4View(ip_).source(), tcp().source_port()};
-  }
-  [[nodiscard]] wire::Endpoint destination() const {
-    return {wire::Ipv4View(ip_).destination(), tcp().destination_port()};
-  }
-  [[nodiscard]] base::Seq32 seq() const { return tcp().seq(); }
-
-  // What the sender of the quoted segment had sent.
-  void translate(const wire::Endpoint& new_source, const wire::Endpoint& new_destination,
-                 uint32_t seq_delta) {
-    constexpr size_t kChecksumEnd = 18;
-    wire::TcpView t = tcp();
-    if (length_ >= wire::kIpv4Header + kChecksumEnd) {
-      const base::Seq32 seq_after = t.seq() + seq_delta;
-      uint64_t difference =
-          splice::checksum_constant(source(), destination(), new_source, new_destination, 0, 0);
-      difference += wire::field_difference(t.seq().raw(), seq_after.raw());
-      t.set_checksum(wire::update_checksum(t.checksum(), difference));
-    }
-    t.set_source_port(new_source.port);
-    t.set_destination_port(new_destination.port);
-    t.set_seq(t.seq() + seq_delta);
-    wire::Ipv4View ip(ip_);
-    ip.set_source(new_source.address);
-    ip.set_destination(new_destination.address);
-    ip.update_checksum();
-  }
-
- private:
-  [[nodiscard]] wire::TcpView tcp() const { return wire::TcpView(ip_ + wire::kIpv4Header); }
-
-  uint8_t* ip_ = nullptr;
-  size_t length_ = 0;
-};
+// An error is no longer than any path takes (RFC 4443 section 2.4, RFC 1812 section 4.3.2.3).
+constexpr size_t kLongestErrorV6 = 1280;
+constexpr size_t kLongestErrorV4 = 576;
 
 }  // namespace
 
@@ -89,11 +40,38 @@ void Core::on_icmp(wire::Packet& packet, const Frame& frame) {
   }
 }
 
+void Core::on_icmpv6(wire::Packet& packet, const Frame& frame) {
+  const uint8_t type = packet.transport[0];
+  if (type == wire::Neighbour::solicitation || type == wire::Neighbour::advertisement) {
+    on_neighbour(packet, frame);
+    return;
+  }
+  const wire::IpAddress destination = packet.destination();
+  if (context_.addresses.local(destination) == nullptr || packet.source().is_unspecified()) {
+    const bool is_group = destination.is_multicast_or_broadcast();
+    context_.output.drop(frame, is_group ? Drop::ipv6_group : Drop::foreign_address);
+    return;
+  }
+  switch (type) {
+    case kEchoRequestV6:
+      answer_echo(packet, frame);
+      break;
+    case kUnreachableV6:
+    case kPacketTooBig:
+    case kTimeExceededV6:
+    case kParameterProblemV6:
+      on_icmp_error(packet, frame);
+      break;
+    default:
+      context_.output.drop(frame, Drop::icmp_ignored);
+  }
+}
+
 void Core::answer_echo(wire::Packet& packet, const Frame& frame) {
-  packet.transport[0] = kEchoReply;
+  packet.transport[0] = packet.is_v6 ? uint8_t{kEchoReplyV6} : uint8_t{kEchoReply};
   const wire::MacAddress back = packet.ethernet().source();
   context_.counters[Event::icmp_echo].add();
-  send_icmp(packet, frame, frame.port, packet.destination(), packet.source(), back);
+  send_icmp(packet, frame, frame.port, {packet.destination(), packet.source(), back});
 }
 
 void Core::on_icmp_error(wire::Packet& packet, const Frame& frame) {
@@ -135,8 +113,10 @@ void Core::error_to_client(wire::Packet& packet, const Frame& frame, config::Sna
     return;
   }
   if (f->state == flow::ProxyState::syn_sent) {
-    const bool hard =
-        packet.transport[0] == kUnreachable && packet.transport[1] != kFragmentationNeeded;
+    const uint8_t type = packet.transport[0];
+    const bool hard = packet.is_v6
+                          ? type == kUnreachableV6
+                          : type == kUnreachable && packet.transport[1] != kFragmentationNeeded;
     const base::Seq32 seq = quote.seq();
     context_.output.drop(frame, Drop::handshake_consumed);
     if (hard) {
@@ -148,8 +128,8 @@ void Core::error_to_client(wire::Packet& packet, const Frame& frame, config::Sna
   const wire::Endpoint& listener = context_.addresses.vip_endpoint(f->vip);
   const wire::Endpoint client{f->client, f->client_port};
   quote.translate(client, listener, f->ack_delta);
-  context_.counters[Event::icmp_translated].add();
-  send_icmp(packet, frame, f->client_side, listener.address, client.address, f->client_mac);
+  relay_error(packet, frame, quote, f->client_side,
+              {listener.address, client.address, f->client_mac});
 }
 
 // The network toward a client complains of a broker's segment.
@@ -157,8 +137,7 @@ void Core::error_to_broker(wire::Packet& packet, const Frame& frame, uint16_t vi
   Quote quote;
   FlowIndex index = flow::kNoFlow;
   if (quote.parse(packet)) {
-    const wire::Endpoint client = quote.destination();
-    index = worker_->flows().lookup({client.address.v4_bits(), client.port, vip});
+    index = worker_->flows().lookup(quote.destination(), vip);
   }
   if (index == flow::kNoFlow || worker_->flows()[index].proxy_flow == flow::kNoFlow) {
     context_.output.drop(frame, Drop::icmp_unknown_flow);
@@ -173,28 +152,93 @@ void Core::error_to_broker(wire::Packet& packet, const Frame& frame, uint16_t vi
   }
   const wire::Endpoint snat{context_.snapshot->snats[f.snat].address, f.snat_port};
   quote.translate(backend.endpoint, snat, f.ack_delta);
-  context_.counters[Event::icmp_translated].add();
-  send_icmp(packet, frame, backend.port, snat.address, backend.endpoint.address, next_hop);
+  relay_error(packet, frame, quote, backend.port,
+              {snat.address, backend.endpoint.address, next_hop});
 }
 
+// The error quotes what the receiver sent, so the quote's addresses are the error's, turned round.
+void Core::relay_error(wire::Packet& packet, const Frame& frame, const Quote& quote,
+                       config::PortId port, const IcmpPath& path) {
+  const bool to_v6 = !path.source.is_v4();
+  if (packet.is_v6 == to_v6) {
+    if (to_v6) {
+      wire::Ipv6View ip(quote.network());
+      ip.set_source(path.destination);
+      ip.set_destination(path.source);
+    } else {
+      wire::Ipv4View ip(quote.network());
+      ip.set_source(path.destination);
+      ip.set_destination(path.source);
+      ip.update_checksum();
+    }
+    context_.counters[Event::icmp_translated].add();
+    send_icmp(packet, frame, port, path);
+    return;
+  }
+  const IcmpHeader from = IcmpHeader::load(packet.transport);
+  const auto header = to_v6 ? to_icmpv6(from) : to_icmpv4(from);
+  if (!header) {
+    context_.output.drop(frame, Drop::icmp_ignored);
+    return;
+  }
+  context_.counters[Event::icmp_translated].add();
+  send_other_family(*header, quote, port, path);
+  context_.output.release(frame);
+}
+
+void Core::send_other_family(const IcmpHeader& header, const Quote& quote, config::PortId port,
+                             const IcmpPath& path) {
+  Frame out;
+  if (!context_.output.allocate(out)) return;
+  const bool to_v6 = !path.source.is_v4();
+  const size_t ip_length = wire::ip_header_length(path.source);
+  wire::Packet packet;
+  packet.frame = out.data;
+  packet.network = out.data + wire::kEthernetHeader;
+  packet.transport = packet.network + ip_length;
+  packet.is_v6 = to_v6;
+  const size_t before = wire::kEthernetHeader + ip_length + wire::kIcmpHeader;
+  const size_t longest = (to_v6 ? kLongestErrorV6 : kLongestErrorV4) + wire::kEthernetHeader;
+  const base::MutableBytes room{out.data, std::min<size_t>(out.capacity, longest)};
+  const size_t length = quote.write(path.destination, path.source, room.subspan(before));
+  packet.transport_length = static_cast<uint16_t>(wire::kIcmpHeader + length);
+  packet.frame_length = static_cast<uint16_t>(before + length);
+  base::store_be32(packet.transport, uint32_t{header.type} << 24 | uint32_t{header.code} << 16);
+  base::store_be32(packet.transport + 4, header.rest);
+  packet.ethernet().set_type(to_v6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeIpv4);
+  wire::write_network_header(packet.network, path.source, path.destination, 0,
+                             packet.transport_length);
+  packet.network[to_v6 ? 6 : 9] = to_v6 ? wire::kProtocolIcmpv6 : wire::kProtocolIcmp;
+  send_icmp(packet, out, port, path);
+}
+
+// Addresses and checksums anew; all else of the packet stays.
 void Core::send_icmp(wire::Packet& packet, const Frame& frame, config::PortId port,
-                     const wire::IpAddress& source, const wire::IpAddress& destination,
-                     const wire::MacAddress& link_destination) {
+                     const IcmpPath& path) {
   if (packet.frame_length > context_.snapshot->ports[port].mtu + wire::kEthernetHeader) {
     context_.output.drop(frame, Drop::over_mtu);
     return;
   }
   base::store_be16(packet.transport + 2, 0);
-  base::store_be16(packet.transport + 2,
-                   wire::checksum_of(wire::sum_bytes({packet.transport, packet.transport_length})));
-  wire::Ipv4View ip = packet.ipv4();
-  ip.set_source(source);
-  ip.set_destination(destination);
-  ip.set_ttl(kTtl);
-  ip.update_checksum();
+  uint64_t sum = 0;
+  if (packet.is_v6) {
+    wire::Ipv6View ip = packet.ipv6();
+    ip.set_source(path.source);
+    ip.set_destination(path.destination);
+    ip.set_hop_limit(kTtl);
+    sum = wire::pseudo_header_v6(ip.addresses(), wire::kProtocolIcmpv6, packet.transport_length);
+  } else {
+    wire::Ipv4View ip = packet.ipv4();
+    ip.set_source(path.source);
+    ip.set_destination(path.destination);
+    ip.set_ttl(kTtl);
+    ip.update_checksum();
+  }
+  sum += wire::sum_bytes({packet.transport, packet.transport_length});
+  base::store_be16(packet.transport + 2, wire::checksum_of(sum));
   wire::EthernetView ethernet = packet.ethernet();
   ethernet.set_source(context_.shared.port_macs[port]);
-  ethernet.set_destination(link_destination);
+  ethernet.set_destination(path.link_destination);
   Frame out = frame;
   out.length = packet.frame_length;
   context_.output.transmit(port, out);

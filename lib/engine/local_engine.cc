@@ -10,7 +10,9 @@ namespace mqlb::engine {
 class LocalEngine::Buffers : public FrameIo {
  public:
   Buffers(const LocalEngineOptions& options, const Emit& emit)
-      : size_(options.buffer_size), memory_(options.buffers * options.buffer_size), emit_(emit) {
+      : size_(static_cast<uint16_t>(options.buffer_size + kHeadroom)),
+        memory_(options.buffers * size_),
+        emit_(emit) {
     for (size_t i = options.buffers; i > 0; --i) free_.push_back(&memory_[(i - 1) * size_]);
   }
 
@@ -31,8 +33,9 @@ class LocalEngine::Buffers : public FrameIo {
   [[nodiscard]] bool has_free() const { return !free_.empty(); }
   [[nodiscard]] Frame take() {
     Frame f;
-    f.owner = f.data = free_.back();
-    f.capacity = size_;
+    f.owner = free_.back();
+    f.data = free_.back() + kHeadroom;
+    f.capacity = static_cast<uint16_t>(size_ - kHeadroom);
     free_.pop_back();
     return f;
   }
@@ -104,7 +107,7 @@ base::Result<std::unique_ptr<LocalEngine>> LocalEngine::create(
     (*core)->set_time(now);
     engine->cores_.push_back(std::move(*core));
   }
-  engine->resolver_ = std::make_unique<ArpResolver>(shared, engine->emit_);
+  engine->resolver_ = std::make_unique<NeighbourResolver>(shared, engine->emit_);
   engine->resolver_->adopt(*engine->snapshot_, now);
   return engine;
 }

@@ -8,8 +8,8 @@
 #include <memory>
 #include <vector>
 
-#include "lib/engine/arp_resolver.hh"
 #include "lib/engine/core.hh"
+#include "lib/engine/neighbour_resolver.hh"
 
 namespace mqlb::engine {
 
@@ -71,7 +71,7 @@ class LocalEngine {
   std::unique_ptr<const config::Snapshot> snapshot_;
   std::unique_ptr<Buffers> buffers_;
   std::unique_ptr<Sink> sink_;
-  std::unique_ptr<ArpResolver> resolver_;
+  std::unique_ptr<NeighbourResolver> resolver_;
   std::vector<std::unique_ptr<Core>> cores_;
   base::Instant now_{};
 };

@@ -76,10 +76,10 @@ class alignas(base::kCacheLine) Proxy {
                                                                    uint32_t max_flows,
                                                                    uint32_t max_connecting);
 
-  // Finds the SNAT port that a packet is for, well before process().
-  void seek(Arrival& arrival, config::SnatId snat) const {
+  // Finds the SNAT port that a packet is for, well before process(). source: the packet's.
+  void seek(Arrival& arrival, const wire::IpAddress& source, config::SnatId snat) const {
     const wire::TcpView tcp = arrival.packet.tcp();
-    const uint16_t broker = context_.addresses.broker({arrival.packet.source(), tcp.source_port()});
+    const uint16_t broker = context_.addresses.broker({source, tcp.source_port()});
     const flow::SnatPorts* table = broker == EndpointMap::kNone ? nullptr : ports(broker, snat);
     arrival.port = table == nullptr ? nullptr : table->use_of(tcp.destination_port());
     if (arrival.port != nullptr) __builtin_prefetch(arrival.port);

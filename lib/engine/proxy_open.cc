@@ -51,6 +51,7 @@ void Proxy::receive(const OpenRequest& request) {
   ProxyFlow& f = flows_[index];
   f.client = request.client.address;
   f.client_port = request.client.port;
+  if (!request.client.address.is_v4()) f.flags |= flow::kClientV6;
   f.client_mac = request.client_mac;
   f.client_side = request.client_side;
   f.vip = vip;
@@ -229,10 +230,13 @@ void Proxy::send_syn(Opening& o) {
   wire::Segment syn = segment_to_broker(o);
   syn.flags = wire::kSyn;
   syn.seq = o.iss;
-  const uint16_t path =
-      std::min(snapshot.ports[backend.port].mtu, snapshot.ports[o.request.client_side].mtu);
-  syn.options.mss =
-      std::min<uint16_t>(n.mss, static_cast<uint16_t>(path - wire::kIpv4Header - wire::kTcpHeader));
+  // What the broker sends goes on to the client.
+  const auto room = [&](config::PortId port, const wire::IpAddress& address) {
+    const size_t headers = wire::ip_header_length(address) + wire::kTcpHeader;
+    return static_cast<uint16_t>(snapshot.ports[port].mtu - headers);
+  };
+  syn.options.mss = std::min({n.mss, room(backend.port, backend.endpoint.address),
+                              room(o.request.client_side, o.request.client.address)});
   if (n.has_window_scale) syn.options.window_scale = n.window_scale;
   syn.options.sack_permitted = n.sack;
   if (n.timestamps) syn.options.timestamps = wire::Timestamps{o.request.client_tsval, 0};

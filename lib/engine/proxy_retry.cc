@@ -160,7 +160,7 @@ bool Proxy::try_move_on(Opening& o, Seq32 broker_next, bool reset) {
   o.owned = kept(o);
   o.rcv_nxt = Seq32{};
   o.broker_tsval = 0;
-  f.flags = 0;
+  f.flags &= flow::kClientV6;
   f.state = ProxyState::reopening;
   timers_.arm(o, context_.now + kTakeBackPatience);
   return true;

@@ -31,10 +31,10 @@ void Proxy::send_owned(Opening& o) {
   const Seq32 data_begin = o.iss + 1U + o.header_length;
   const uint32_t timestamps = o.request.negotiated.timestamps ? 12 : 0;
   const config::Snapshot& snapshot = *context_.snapshot;
-  const config::PortId port = snapshot.backends[flows_[o.flow].backend].port;
-  const uint32_t headers = wire::kIpv4Header + wire::kTcpHeader;
-  const uint32_t mss =
-      std::min<uint32_t>(o.broker_mss, snapshot.ports[port].mtu - headers) - timestamps;
+  const config::BackendEntry& backend = snapshot.backends[flows_[o.flow].backend];
+  const size_t headers = wire::ip_header_length(backend.endpoint.address) + wire::kTcpHeader;
+  const size_t room = snapshot.ports[backend.port].mtu - headers;
+  const auto mss = static_cast<uint32_t>(std::min<size_t>(o.broker_mss, room) - timestamps);
   const uint32_t window = std::min(o.send_window, o.congestion_window);
   wire::Segment segment = segment_to_broker(o);
   segment.flags = wire::kAck | wire::kPsh;

@@ -60,7 +60,8 @@ void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
   const flow::Steering& steering = context_.shared.from_brokers;
   const wire::Endpoint& from = context_.addresses.broker_endpoint(broker);
   const auto comes_here = [&](uint16_t port) {
-    return !steering.known() || steering.core_for(from, {entry.address, port}) == context_.index;
+    return !steering.known(from) ||
+           steering.core_for(from, {entry.address, port}) == context_.index;
   };
   table.address = entry.address;
   table.ports = std::make_unique<flow::SnatPorts>(
@@ -159,18 +160,23 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index, bo
     context_.output.drop(frame, Drop::over_mtu);
     return;
   }
+  const bool is_v6 = (f.flags & flow::kClientV6) != 0;
   const splice::Translation translation{f.seq_delta, f.ack_delta,    f.timestamp_delta,
                                         f.checksum,  f.window_shift, strip_sack};
   const wire::Endpoint client{f.client, f.client_port};
   if (!splice::rewrite_segment(
           packet, translation, splice::Direction::to_client,
-          {context_.addresses.vip_endpoint(f.vip), client, port.mac, f.client_mac})) {
+          {context_.addresses.vip_endpoint(f.vip), client, port.mac, f.client_mac, is_v6})) {
     context_.output.drop(frame, Drop::bad_tcp_header);
+    return;
+  }
+  if (is_v6 && packet.frame_length > port.longest) {  // it may have grown
+    context_.output.drop(frame, Drop::over_mtu);
     return;
   }
   context_.counters[Event::packets_to_client].add();
   context_.objects->backends[f.backend].bytes_to_client.add(packet.payload_length);
-  context_.output.transmit(f.client_side, frame, packet.frame_length);
+  context_.output.transmit(f.client_side, frame, packet);
 }
 
 // True if a SACK block lies in what is ours, the PROXY header or owned bytes, that came to the

@@ -18,11 +18,11 @@ namespace mqlb::engine {
 // this order.
 enum class Standing : uint8_t {
   takes,
-  slow_start,   // it is back, but does not take this client's key yet
-  over_load,    // above its load limit
-  backup,       // for when no other is left
-  draining,     // for when not even a backup is left
-  full,         // has its max-connections; this and those below are never asked
+  slow_start,  // it is back, but does not take this client's key yet
+  over_load,   // above its load limit
+  backup,      // for when no other is left
+  draining,    // for when not even a backup is left
+  full,        // has its max-connections; this and those below are never asked
   maintenance,
   down,
 };

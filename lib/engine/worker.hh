@@ -70,11 +70,9 @@ class alignas(base::kCacheLine) Worker {
                                                                     uint32_t max_connecting);
   ~Worker();
 
-  // Begins the search for a packet's flow, well before process().
-  void seek(Arrival& arrival) const {
-    const wire::Packet& packet = arrival.packet;
-    arrival.search =
-        flows_.begin({packet.source().v4_bits(), packet.tcp().source_port(), arrival.vip});
+  // Begins the search for a packet's flow, well before process(). source: the packet's.
+  void seek(Arrival& arrival, const wire::IpAddress& source) const {
+    arrival.search = flows_.begin({source, arrival.packet.tcp().source_port()}, arrival.vip);
   }
   // TCP segments from clients to listener endpoints, each sought. Takes the frames.
   void process(std::span<Arrival* const> arrivals);
@@ -117,6 +115,7 @@ class alignas(base::kCacheLine) Worker {
   Worker(CoreContext& context, flow::WorkerTable flows, uint32_t max_connecting);
 
   void restrict_offer(Offer& offer, const config::PoolEntry& pool) const;
+  [[nodiscard]] size_t longest_ip_header(const config::ListenerEntry& listener) const;
 
   // worker_accept.cc
   void no_flow(wire::Packet& packet, const Frame& frame, uint16_t vip);
@@ -154,6 +153,7 @@ class alignas(base::kCacheLine) Worker {
                                                        const admission::SourceLimits& limits,
                                                        const wire::IpAddress& client);
   void return_to_count(FlowIndex index);
+  [[nodiscard]] wire::IpAddress client_address(FlowIndex index);
   void leave(FlowIndex index);
   [[nodiscard]] bool admit_client_id(const Accepting& a, base::Bytes client_id);
   void turn_away(const wire::Packet& packet, const Frame& frame, config::ListenerId id,

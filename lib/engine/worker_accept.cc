@@ -185,15 +185,15 @@ FlowIndex Worker::try_add(const wire::Packet& packet, const Frame& frame, uint16
     context_.output.drop(frame, Drop::connecting_full);
     return flow::kNoFlow;
   }
-  const flow::ClientKey key{packet.source().v4_bits(), packet.tcp().source_port(), vip};
-  const FlowIndex index = flows_.add(key);
+  const wire::Endpoint client{packet.source(), packet.tcp().source_port()};
+  const FlowIndex index = flows_.add(client, vip);
   if (index == flow::kNoFlow) {
     accepting_.give_back(slot);
     context_.output.drop(frame, Drop::flow_table_full);
     return flow::kNoFlow;
   }
   flows_.rest(index).listener = listener;
-  if (const auto reason = admit(index, packet.source())) {
+  if (const auto reason = admit(index, client.address)) {
     flows_.remove(index);
     accepting_.give_back(slot);
     turn_away(packet, frame, listener, *reason);

@@ -71,13 +71,18 @@ std::optional<Drop> Worker::admit_source(flow::WorkerFlowRest& rest,
   return {};
 }
 
+wire::IpAddress Worker::client_address(FlowIndex index) {
+  const wire::IpAddress& listener = context_.addresses.vip_endpoint(flows_[index].key.vip).address;
+  return flows_.client_address(index, listener.is_v4());
+}
+
 // A flow that was about to end goes on: it counts again, whatever the limits are.
 void Worker::return_to_count(FlowIndex index) {
   flow::WorkerFlowRest& rest = flows_.rest(index);
   if (rest.counted) return;
   (void)context_.shared.gates[rest.listener].try_add(0);
   rest.counted = true;
-  (void)admit_source(rest, {}, flows_[index].key.client());
+  (void)admit_source(rest, {}, client_address(index));
 }
 
 // Gives back what admit() took, but for the rates.
@@ -85,7 +90,7 @@ void Worker::leave(FlowIndex index) {
   flow::WorkerFlowRest& rest = flows_.rest(index);
   if (!rest.counted) return;
   rest.counted = false;
-  const wire::IpAddress client = flows_[index].key.client();
+  const wire::IpAddress client = client_address(index);
   Gates& gates = context_.shared.gates;
   gates[rest.listener].subtract();
   if (rest.source_bits == 0) return;

@@ -43,7 +43,9 @@ void Worker::process(std::span<Arrival* const> arrivals) {
   for (size_t i = 0; i < count; ++i) {
     if (i + kFetchAhead < count) flows_.fetch(arrivals[i + kFetchAhead]->search);
     Arrival& arrival = *arrivals[i];
-    const FlowIndex index = flows_.finish(arrival.search);
+    const FlowIndex index = arrival.packet.is_v6
+                                ? flows_.finish(arrival.search, arrival.packet.ipv6().source())
+                                : flows_.finish(arrival.search);
     if (index == flow::kNoFlow) {
       no_flow(arrival.packet, *arrival.frame, arrival.vip);
     } else if (is_usual(arrival.packet, flows_[index])) {
@@ -97,7 +99,8 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   pass_on(packet, frame, f);
 }
 
-[[gnu::always_inline]] inline void Worker::pass_on(wire::Packet& packet, const Frame& frame, WorkerFlow& f) {
+[[gnu::always_inline]] inline void Worker::pass_on(wire::Packet& packet, const Frame& frame,
+                                                   WorkerFlow& f) {
   f.last_seen = context_.now_seconds;
   count_progress(packet, f);
   if (mac_hash(packet.ethernet().source_bits()) != f.client_mac_hash) follow_mac(packet, f);
@@ -117,18 +120,23 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
                                         f.window_shift,    (f.flags & flow::kStripSack) != 0};
   const wire::Endpoint source{context_.snapshot->snats[f.snat].address, f.snat_port};
   if (!splice::rewrite_segment(packet, translation, splice::Direction::to_broker,
-                               {source, backend.endpoint, port.mac, next_hop})) {
+                               {source, backend.endpoint, port.mac, next_hop, backend.is_v6})) {
     context_.output.drop(frame, Drop::bad_tcp_header);
     return;
   }
+  if (backend.is_v6 && packet.frame_length > port.longest) {  // it may have grown
+    context_.output.drop(frame, Drop::over_mtu);
+    return;
+  }
   context_.counters[Event::packets_to_broker].add();
-  context_.output.transmit(backend.port, frame, packet.frame_length);
+  context_.output.transmit(backend.port, frame, packet);
 }
 
 // How far the client has sent and acknowledged; repetitions count once. Segments of somebody who
 // guesses must not move it: neither those that carry nothing, nor any that lie further ahead than a
 // client would send into the dark.
-[[gnu::always_inline]] inline void Worker::count_progress(const wire::Packet& packet, WorkerFlow& f) {
+[[gnu::always_inline]] inline void Worker::count_progress(const wire::Packet& packet,
+                                                          WorkerFlow& f) {
   const wire::TcpView tcp = packet.tcp();
   if (tcp.has(wire::kSyn) || tcp.has(wire::kRst)) return;
   const base::Seq32 end = packet.segment_end();
@@ -147,8 +155,8 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
 }
 
 // The client echoes our own timestamps until data of the broker reaches it in order; the broker
-// never sent those. A while after the first segment that echoes the broker's, those that it overtook
-// are past.
+// never sent those. A while after the first segment that echoes the broker's, those that it
+// overtook are past.
 void Worker::raise_old_tsecr(const wire::Packet& packet, FlowIndex index) {
   constexpr uint16_t kLongPast = 5;  // seconds: older segments than this do not come any more
   flow::WorkerFlowRest& rest = flows_.rest(index);
@@ -348,6 +356,20 @@ void Worker::restrict_offer(Offer& offer, const config::PoolEntry& pool) const {
   }
 }
 
+// Of all the paths that a client's segment may take: a segment as long as the client was told must
+// fit all of them.
+size_t Worker::longest_ip_header(const config::ListenerEntry& listener) const {
+  const config::Snapshot& snapshot = *context_.snapshot;
+  size_t longest = wire::ip_header_length(listener.endpoint.address);
+  for (const config::PoolId pool : listener.pools()) {
+    for (const config::BackendId backend : snapshot.pools[pool].backends) {
+      const wire::IpAddress& address = snapshot.backends[backend].endpoint.address;
+      longest = std::max(longest, wire::ip_header_length(address));
+    }
+  }
+  return longest;
+}
+
 void Worker::refresh_offers() {
   const config::Snapshot& snapshot = *context_.snapshot;
   for (size_t id = 0; id < snapshot.listeners.size(); ++id) {
@@ -356,7 +378,8 @@ void Worker::refresh_offers() {
     for (const config::PortEntry& port : snapshot.ports) {
       if (port.role != config::PortRole::backend) mtu = std::min(mtu, port.mtu);
     }
-    Offer offer{static_cast<uint16_t>(mtu - wire::kIpv4Header - wire::kTcpHeader), true, true};
+    Offer offer{static_cast<uint16_t>(mtu - longest_ip_header(listener) - wire::kTcpHeader), true,
+                true};
     offer.asks = listener.admission.asks;
     for (const config::PoolId pool : listener.pools()) restrict_offer(offer, snapshot.pools[pool]);
     offers_[id] = offer;

@@ -23,13 +23,13 @@ inline constexpr FlowIndex kNoFlow = 0xffffffff;
 // Index of a data core among the cores of the daemon.
 using CoreIndex = uint8_t;
 
-// What a worker knows a client's connection by. IPv4 only.
+// What a worker knows a client's connection by. Of an IPv6 address it has only a hash: the address
+// itself is in WorkerTable.
 struct ClientKey {
   uint32_t address = 0;
   uint16_t port = 0;
   uint16_t vip = 0;  // which listener address and port (engine::Addresses)
 
-  [[nodiscard]] wire::IpAddress client() const { return wire::IpAddress::v4(address); }
   [[nodiscard]] uint64_t bits() const { return std::bit_cast<uint64_t>(*this); }
   friend bool operator==(const ClientKey& a, const ClientKey& b) { return a.bits() == b.bits(); }
 };
@@ -129,6 +129,7 @@ enum ProxyFlag : uint8_t {
   kPeerFinAcked = 0x02,  // and the broker acknowledged it
   kOwnFin = 0x04,        // the broker's FIN was seen
   kGuard = 0x08,         // see ProxyTable::guard()
+  kClientV6 = 0x10,
 };
 
 // Owned by a proxy. Sequence numbers are in broker space.

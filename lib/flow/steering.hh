@@ -54,6 +54,10 @@ class Steering {
       : toeplitz_(toeplitz), cores_(std::move(cores)) {}
 
   [[nodiscard]] bool known() const { return !cores_.empty(); }
+  // For packets from there.
+  [[nodiscard]] bool known(const wire::Endpoint& source) const {
+    return known() && source.address.is_v4();
+  }
   // Only if known.
   [[nodiscard]] CoreIndex core_for(const wire::Endpoint& source,
                                    const wire::Endpoint& destination) const {

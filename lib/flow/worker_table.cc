@@ -1,6 +1,7 @@
 #include "lib/flow/worker_table.hh"
 
 #include <rte_malloc.h>
+#include <xxhash.h>
 
 namespace mqlb::flow {
 namespace {
@@ -21,14 +22,20 @@ base::Result<WorkerTable> WorkerTable::create(uint32_t capacity, uint64_t seed) 
   table.index_ = TagIndex(capacity);
   table.records_.reset(allocate<WorkerFlow>("mqlb_worker_flows", capacity));
   table.rests_.reset(allocate<WorkerFlowRest>("mqlb_worker_rests", capacity));
-  if (!table.index_.valid() || !table.records_ || !table.rests_) {
+  table.addresses_ = base::LazyArray<wire::IpAddress>(capacity);
+  if (!table.index_.valid() || !table.records_ || !table.rests_ || !table.addresses_.valid()) {
     return base::fail("no memory for " + std::to_string(capacity) +
                       " flows (more DPDK memory: -m, or hugepages)");
   }
   return table;
 }
 
-FlowIndex WorkerTable::add(const ClientKey& key) {
+uint32_t WorkerTable::hash_v6(const wire::IpAddress& address) const {
+  const auto octets = address.octets();
+  return static_cast<uint32_t>(XXH3_64bits_withSeed(octets.data(), octets.size(), seed_));
+}
+
+FlowIndex WorkerTable::add(const wire::Endpoint& client, uint16_t vip) {
   FlowIndex index = free_head_;
   if (index != kNoFlow) {
     free_head_ = records_[index].proxy_flow;
@@ -38,8 +45,10 @@ FlowIndex WorkerTable::add(const ClientKey& key) {
     return kNoFlow;
   }
   const auto generation = static_cast<uint16_t>(rests_[index].generation + 1);
+  const ClientKey key = key_of(client, vip);
   records_[index] = WorkerFlow{};
   records_[index].key = key;
+  if (!client.address.is_v4()) addresses_[index] = client.address;
   rests_[index] = WorkerFlowRest{};
   rests_[index].generation = generation;
   index_.add(place_of(key), index);

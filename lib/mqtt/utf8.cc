@@ -1,6 +1,6 @@
-#include <cstring>
-
 #include "lib/mqtt/utf8.hh"
+
+#include <cstring>
 
 namespace mqlb::mqtt {
 namespace {

@@ -45,6 +45,7 @@ void Session::receive(config::PortId port, base::MutableBytes frame, base::Insta
       receive_tcp(port, *packet, now);
       break;
     case wire::PacketKind::icmp:
+    case wire::PacketKind::icmpv6:
       break;
   }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "lib/wire/build.hh"
 #include "lib/wire/checksum.hh"
 #include "lib/wire/tcp_options.hh"
 
@@ -58,6 +59,23 @@ uint16_t checksum_constant(const wire::Endpoint& old_source, const wire::Endpoin
   const uint16_t from = wire::fold(endpoint_sum(old_source) + endpoint_sum(old_destination));
   const uint64_t to = endpoint_sum(new_source) + endpoint_sum(new_destination);
   return wire::fold(to + static_cast<uint16_t>(~from) + seq + ack);
+}
+
+void replace_network_header(wire::Packet& packet, const Path& path) {
+  const uint8_t traffic_class =
+      packet.is_v6 ? packet.ipv6().traffic_class() : packet.ipv4().type_of_service();
+  const size_t length = path.is_v6 ? wire::kIpv6Header : wire::kIpv4Header;
+  packet.network = packet.transport - length;
+  packet.frame = packet.network - wire::kEthernetHeader;
+  packet.frame_length =
+      static_cast<uint16_t>(wire::kEthernetHeader + length + packet.transport_length);
+  packet.is_v6 = path.is_v6;
+  wire::write_network_header(packet.network, path.source.address, path.destination.address,
+                             traffic_class, packet.transport_length);
+  wire::EthernetView ethernet = packet.ethernet();
+  ethernet.set_type(path.is_v6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeIpv4);
+  ethernet.set_source(path.link_source);
+  ethernet.set_destination(path.link_destination);
 }
 
 void replace_ack(wire::TcpView tcp, base::Seq32 ack) {

@@ -39,6 +39,7 @@ struct Path {
   const wire::Endpoint& destination;
   const wire::MacAddress& link_source;
   const wire::MacAddress& link_destination;
+  bool is_v6 = false;
 };
 
 // The checksum constant for segments that carry old_* and will carry new_*.
@@ -72,8 +73,15 @@ inline uint64_t add_to_field(uint8_t* field, uint32_t delta, bool odd) {
 // A window that is not zero stays not zero: zero means "stop" (RFC 9293 section 3.8.6.1).
 [[nodiscard]] uint16_t shift_window(uint16_t window, int shift);
 
-// Rewrites one TCP segment in place. False, and the frame is spoilt, if its options are malformed.
-// Inline: it is what a spliced packet costs.
+// Headers of link and network for the path, in place of those of any family, right before the
+// segment. The frame
+// then begins, and ends, elsewhere than it did: 20 bytes earlier where IPv4 becomes IPv6, which its
+// buffer must have before it.
+void replace_network_header(wire::Packet& packet, const Path& path);
+
+// Rewrites one TCP segment in place; packet.frame and its length are then those of the new frame.
+// False, and the frame is spoilt, if its options are malformed. Inline: it is what a spliced packet
+// costs.
 [[nodiscard]] inline bool rewrite_segment(wire::Packet& packet, const Translation& t,
                                           Direction direction, const Path& path) {
   // Modulo 65535, and not by a branch: whether a sum wraps differs from flow to flow.
@@ -111,6 +119,10 @@ inline uint64_t add_to_field(uint8_t* field, uint32_t delta, bool odd) {
   tcp.set_destination_port(path.destination.port);
   tcp.set_checksum(wire::update_checksum(tcp.checksum(), sum));
 
+  if (packet.is_v6 || path.is_v6) [[unlikely]] {
+    replace_network_header(packet, path);
+    return true;
+  }
   packet.ipv4().readdress(path.source.address, path.destination.address, kTtl);
   wire::EthernetView ethernet = packet.ethernet();
   ethernet.set_source(path.link_source);

@@ -90,8 +90,8 @@ uint64_t SynCookies::mac(const wire::Endpoint& client, const wire::Endpoint& lis
     listener.address.store_v6(p + 16);
     p += 32;
   }
-  base::store_be64(p, uint64_t{client.port} << 48 | uint64_t{listener.port} << 32 |
-                          client_isn.raw());
+  base::store_be64(p,
+                   uint64_t{client.port} << 48 | uint64_t{listener.port} << 32 | client_isn.raw());
   base::store_be64(p + 8, uint64_t{slot} << 32 | options);
   const auto length = static_cast<size_t>(p + 16 - input);
   static_assert(crypto_shorthash_KEYBYTES == sizeof(Key));

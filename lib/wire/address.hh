@@ -67,9 +67,7 @@ class IpAddress {
   // Dotted quad or RFC 4291 text. A zone is refused.
   [[nodiscard]] static base::Result<IpAddress> parse(std::string_view text);
 
-  [[nodiscard]] bool is_v4() const {
-    return high_ == 0 && static_cast<uint32_t>(low_) == kMapped;
-  }
+  [[nodiscard]] bool is_v4() const { return high_ == 0 && static_cast<uint32_t>(low_) == kMapped; }
   [[nodiscard]] bool is_unspecified() const {  // 0.0.0.0 or ::
     return high_ == 0 && (low_ == 0 || low_ == kMapped);
   }

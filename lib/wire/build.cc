@@ -20,8 +20,9 @@ void write_ethernet(uint8_t* frame, const LinkPair& link, uint16_t type) {
 // Headers are written in words, as the checksums read them: to read a word that was written in
 // parts would wait for those.
 void write_ipv4(uint8_t* p, const IpAddress& source, const IpAddress& destination,
-                uint16_t total_length) {
-  base::store_be32(p, 0x45000000U | total_length);
+                uint8_t type_of_service, size_t tcp_length) {
+  const auto total = static_cast<uint32_t>(kIpv4Header + tcp_length);
+  base::store_be32(p, 0x45000000U | uint32_t{type_of_service} << 16 | total);
   base::store_be32(p + 4, kDontFragment);
   base::store_be32(p + 8, uint32_t{kTtl} << 24 | uint32_t{kProtocolTcp} << 16);
   Ipv4View ip(p);
@@ -30,22 +31,47 @@ void write_ipv4(uint8_t* p, const IpAddress& source, const IpAddress& destinatio
   ip.set_checksum(checksum_of(sum_bytes({p, kIpv4Header})));
 }
 
+void write_ipv6(uint8_t* p, const IpAddress& source, const IpAddress& destination,
+                uint8_t traffic_class, size_t tcp_length) {
+  base::store_be32(p, 0x60000000U | uint32_t{traffic_class} << 20);
+  base::store_be32(p + 4,
+                   static_cast<uint32_t>(tcp_length) << 16 | uint32_t{kProtocolTcp} << 8 | kTtl);
+  source.store_v6(p + 8);
+  destination.store_v6(p + 24);
+}
+
+uint64_t pseudo_header(const IpAddress& family, const uint8_t* ip, uint16_t tcp_length) {
+  return family.is_v4() ? pseudo_header_v4(ip + 12, kProtocolTcp, tcp_length)
+                        : pseudo_header_v6(ip + 8, kProtocolTcp, tcp_length);
+}
+
 }  // namespace
+
+void write_network_header(uint8_t* p, const IpAddress& source, const IpAddress& destination,
+                          uint8_t traffic_class, size_t tcp_length) {
+  if (source.is_v4()) {
+    write_ipv4(p, source, destination, traffic_class, tcp_length);
+  } else {
+    write_ipv6(p, source, destination, traffic_class, tcp_length);
+  }
+}
 
 size_t build_segment(const Segment& segment, base::MutableBytes out) {
   uint8_t options[kMaxTcpOptions];
   const size_t options_length =
       encode_sack(segment.sack, options, encode_tcp_options(segment.options, options));
   const size_t tcp_length = kTcpHeader + options_length + segment.payload.size();
-  const size_t frame_length = kEthernetHeader + kIpv4Header + tcp_length;
+  const IpAddress& source = segment.source.address;
+  const IpAddress& destination = segment.destination.address;
+  const size_t ip_length = ip_header_length(source);
+  const size_t frame_length = kEthernetHeader + ip_length + tcp_length;
   if (frame_length > out.size() || frame_length > 0xffff) return 0;
-  if (!segment.source.address.is_v4() || !segment.destination.address.is_v4()) return 0;
+  if (source.is_v4() != destination.is_v4()) return 0;
 
-  write_ethernet(out.data(), segment.link, kEtherTypeIpv4);
+  write_ethernet(out.data(), segment.link, source.is_v4() ? kEtherTypeIpv4 : kEtherTypeIpv6);
   uint8_t* ip = out.data() + kEthernetHeader;
-  write_ipv4(ip, segment.source.address, segment.destination.address,
-             static_cast<uint16_t>(kIpv4Header + tcp_length));
-  uint8_t* p = ip + kIpv4Header;
+  write_network_header(ip, source, destination, 0, tcp_length);
+  uint8_t* p = ip + ip_length;
   const auto words = static_cast<uint32_t>((kTcpHeader + options_length) / 4);
   base::store_be32(p, uint32_t{segment.source.port} << 16 | segment.destination.port);
   base::store_be32(p + 4, segment.seq.raw());
@@ -56,7 +82,9 @@ size_t build_segment(const Segment& segment, base::MutableBytes out) {
   if (!segment.payload.empty()) {
     std::memcpy(p + kTcpHeader + options_length, segment.payload.data(), segment.payload.size());
   }
-  TcpView(p).set_checksum(tcp_checksum_v4(ip + 12, {p, tcp_length}));
+  const auto length = static_cast<uint16_t>(tcp_length);
+  TcpView(p).set_checksum(
+      checksum_of(pseudo_header(source, ip, length) + sum_bytes({p, tcp_length})));
   return frame_length;
 }
 

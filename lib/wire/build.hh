@@ -30,11 +30,21 @@ struct Segment {
   base::Bytes payload{};
 };
 
-// Bytes of a frame around a payload at the most (IPv4, all TCP options).
-inline constexpr size_t kMaxSegmentHeaders = kEthernetHeader + kIpv4Header + kMaxTcpHeader;
+// Bytes of a frame around a payload at the most (IPv6, all TCP options).
+inline constexpr size_t kMaxSegmentHeaders = kEthernetHeader + kIpv6Header + kMaxTcpHeader;
+
+// Of the IP header between two addresses of one family.
+[[nodiscard]] inline size_t ip_header_length(const IpAddress& address) {
+  return address.is_v4() ? kIpv4Header : kIpv6Header;
+}
+
+// The network header of a TCP packet of ours: don't fragment, TTL 64, flow label 0. Both addresses
+// are of one family.
+void write_network_header(uint8_t* p, const IpAddress& source, const IpAddress& destination,
+                          uint8_t traffic_class, size_t tcp_length);
 
 // Writes the whole frame with its checksums (don't fragment, TTL 64, no ECN); returns its length,
-// or 0 if `out` is too small or the addresses are not both IPv4.
+// or 0 if `out` is too small or the addresses are not of one family.
 size_t build_segment(const Segment& segment, base::MutableBytes out);
 
 // RFC 826, for Ethernet and IPv4.

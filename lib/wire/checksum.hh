@@ -64,6 +64,12 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "sum_bytes() assumes li
   return uint64_t{sum_bytes({addresses, 8})} + protocol + length;
 }
 
+// The same of IPv6 (RFC 8200 section 8.1), whose pseudo-header holds a 32-bit length.
+[[nodiscard]] inline uint64_t pseudo_header_v6(const uint8_t* addresses, uint8_t protocol,
+                                               uint32_t length) {
+  return uint64_t{sum_bytes({addresses, 32})} + protocol + length;
+}
+
 // What a checksum field must hold for a sum.
 [[nodiscard]] inline uint16_t checksum_of(uint64_t sum) {
   return static_cast<uint16_t>(~fold(sum));

@@ -15,6 +15,7 @@ namespace mqlb::wire {
 
 inline constexpr size_t kEthernetHeader = 14;
 inline constexpr size_t kIpv4Header = 20;  // without options, which are refused
+inline constexpr size_t kIpv6Header = 40;  // without extension headers
 inline constexpr size_t kTcpHeader = 20;
 inline constexpr size_t kMaxTcpHeader = 60;
 inline constexpr size_t kIcmpHeader = 8;
@@ -26,6 +27,7 @@ inline constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
 
 inline constexpr uint8_t kProtocolIcmp = 1;
 inline constexpr uint8_t kProtocolTcp = 6;
+inline constexpr uint8_t kProtocolIcmpv6 = 58;
 
 inline constexpr MacAddress kBroadcastMac{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
@@ -87,6 +89,28 @@ class Ipv4View {
     set_source(source);
     set_destination(destination);
   }
+
+ private:
+  uint8_t* p_;
+};
+
+// RFC 8200.
+class Ipv6View {
+ public:
+  explicit Ipv6View(uint8_t* p) : p_(p) {}
+  [[nodiscard]] uint8_t version() const { return p_[0] >> 4; }
+  [[nodiscard]] uint8_t traffic_class() const {
+    return static_cast<uint8_t>(base::load_be16(p_) >> 4);
+  }
+  [[nodiscard]] uint16_t payload_length() const { return base::load_be16(p_ + 4); }
+  [[nodiscard]] uint8_t next_header() const { return p_[6]; }
+  [[nodiscard]] uint8_t hop_limit() const { return p_[7]; }
+  [[nodiscard]] IpAddress source() const { return IpAddress::load_v6(p_ + 8); }
+  [[nodiscard]] IpAddress destination() const { return IpAddress::load_v6(p_ + 24); }
+  [[nodiscard]] const uint8_t* addresses() const { return p_ + 8; }
+  void set_hop_limit(uint8_t v) { p_[7] = v; }
+  void set_source(const IpAddress& a) { a.store_v6(p_ + 8); }
+  void set_destination(const IpAddress& a) { a.store_v6(p_ + 24); }
 
  private:
   uint8_t* p_;

@@ -21,11 +21,12 @@ struct ParseRules {
   uint16_t mtu = 1500;
 };
 
-enum class PacketKind : uint8_t { arp, tcp, icmp };
+enum class PacketKind : uint8_t { arp, tcp, icmp, icmpv6 };
 
 // Views into a frame, all lengths checked. Padding behind the IP packet is not part of it.
 struct Packet {
   PacketKind kind = PacketKind::tcp;
+  bool is_v6 = false;
   uint8_t* frame = nullptr;       // Ethernet header
   uint8_t* network = nullptr;     // IP header, or the ARP packet
   uint8_t* transport = nullptr;   // TCP or ICMP header
@@ -35,10 +36,13 @@ struct Packet {
   uint8_t tcp_header_length = 0;
 
   // As the IP header has them now; not for ARP.
-  [[nodiscard]] IpAddress source() const { return ipv4().source(); }
-  [[nodiscard]] IpAddress destination() const { return ipv4().destination(); }
+  [[nodiscard]] IpAddress source() const { return is_v6 ? ipv6().source() : ipv4().source(); }
+  [[nodiscard]] IpAddress destination() const {
+    return is_v6 ? ipv6().destination() : ipv4().destination();
+  }
   [[nodiscard]] EthernetView ethernet() const { return EthernetView(frame); }
   [[nodiscard]] Ipv4View ipv4() const { return Ipv4View(network); }
+  [[nodiscard]] Ipv6View ipv6() const { return Ipv6View(network); }
   [[nodiscard]] TcpView tcp() const { return TcpView(transport); }
   [[nodiscard]] base::Bytes payload() const {
     return {transport + tcp_header_length, payload_length};
@@ -52,7 +56,8 @@ struct Packet {
 };
 
 // Why the frame must be dropped, or nothing: `out` is then safe to read. ARP and ICMP are checked
-// as far as their own handlers need no length check for the fixed part.
+// as far as their own handlers need no length check for the fixed part. In an IPv6 packet no
+// address is IPv4-mapped, so none can be taken for an IPv4 address (RFC 4942 section 2.2).
 [[nodiscard]] std::optional<base::Drop> parse_packet(base::MutableBytes frame,
                                                      const ParseRules& rules,
                                                      HardwareChecksum checksum, Packet& out);
@@ -65,8 +70,5 @@ struct Packet {
   if (drop) return tl::unexpected(*drop);
   return packet;
 }
-
-// The TCP checksum over an IPv4 pseudo-header and the segment, as its field must hold it.
-[[nodiscard]] uint16_t tcp_checksum_v4(const uint8_t* ip_addresses, base::Bytes segment);
 
 }  // namespace mqlb::wire

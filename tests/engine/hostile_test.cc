@@ -130,13 +130,13 @@ std::vector<Hostile> frames_below_tcp() {
       {"another MAC", kClients, spoilt(kAck, set(5, 0x77)), "foreign-mac"},
       {"IP to all stations", kClients,
        spoilt(kAck, [](Bytes& f) { std::fill_n(f.begin(), 6, uint8_t{0xff}); }), "foreign-mac"},
-      {"IPv6", kClients,
+      {"IPv4 called IPv6", kClients,
        spoilt(kAck,
               [](Bytes& f) {
                 f[12] = 0x86;
                 f[13] = 0xdd;
               }),
-       "ipv6-unsupported"},
+       "bad-ip-header"},
       {"VLAN", kClients, spoilt(kAck, set(12, 0x81)), "unknown-ethertype"},
       {"version 6 in IPv4", kClients, spoilt(kAck, set(kEth, 0x65)), "bad-ip-header"},
       {"header of 16 bytes", kClients, spoilt(kAck, set(kEth, 0x44)), "bad-ip-header"},

@@ -19,8 +19,9 @@ void test_lossy_links(void** /*state*/) {
   expect_all_well(run_many(setup, connections, 3ms), connections);
 }
 
-// A client that hears nothing of its broker for long goes on echoing our own clock; so does a segment
-// of then that comes only after a newer one. The broker must see nothing that it never sent.
+// A client that hears nothing of its broker for long goes on echoing our own clock; so does a
+// segment of then that comes only after a newer one. The broker must see nothing that it never
+// sent.
 void test_old_echoes(void** /*state*/) {
   for (const base::Duration silence : {10ms, 4000ms, 7000ms, 100'000ms}) {
     Bench& b = new_bench(default_setup(3));

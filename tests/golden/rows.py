@@ -254,7 +254,7 @@ _FRAMES = [
     _verbatim("ip-options", "ip-options"),
     _verbatim("ip-fragments", "ip-fragment"),
     _verbatim("bad-ip-headers", "bad-ip-header"),
-    _verbatim("other-network-layers", "ipv6-unsupported, unknown-ethertype"),
+    _verbatim("other-network-layers", "IPv6 that is not ours, unknown-ethertype"),
     _verbatim("other-transports", "unknown-protocol"),
     _verbatim("arp-requests", "answered for our own addresses only"),
     _verbatim("arp-probe-and-announcement", "answered, learnt, and not believed about ourselves"),

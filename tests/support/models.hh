@@ -1,6 +1,7 @@
 // Configurations for tests: a small valid one to change one thing in.
 #pragma once
 
+#include <array>
 #include <string_view>
 
 #include "lib/config/model.hh"
@@ -36,6 +37,35 @@ inline config::Model sample_model() {
   listener.endpoint = endpoint("198.18.0.10:1883");
   listener.pool = "emqx";
   m.listeners = {listener};
+  return m;
+}
+
+// 198.18.1.11 is 2001:db8:0:1201::b there: what is near stays near.
+inline wire::IpAddress in_ipv6(const wire::IpAddress& address) {
+  const uint32_t bits = address.v4_bits();
+  std::array<uint8_t, 16> octets{0x20, 0x01, 0x0d, 0xb8};
+  octets[6] = static_cast<uint8_t>(bits >> 16);
+  octets[7] = static_cast<uint8_t>(bits >> 8);
+  octets[15] = static_cast<uint8_t>(bits);
+  return wire::IpAddress::load_v6(octets.data());
+}
+inline wire::Prefix in_ipv6(const wire::Prefix& p) {
+  return {in_ipv6(p.address), static_cast<uint8_t>(p.length + (p.length > 24 ? 96 : 40))};
+}
+inline config::Model in_ipv6(config::Model m) {
+  for (config::Port& port : m.ports) {
+    for (wire::Prefix& own : port.addresses) own = in_ipv6(own);
+  }
+  for (config::Route& route : m.routes) {
+    route = {in_ipv6(route.prefix), in_ipv6(route.gateway)};
+  }
+  for (config::SnatPool& pool : m.snat_pools) {
+    for (wire::IpAddress& address : pool.addresses) address = in_ipv6(address);
+  }
+  for (config::Pool& pool : m.pools) {
+    for (config::Backend& b : pool.backends) b.endpoint.address = in_ipv6(b.endpoint.address);
+  }
+  for (config::Listener& l : m.listeners) l.endpoint.address = in_ipv6(l.endpoint.address);
   return m;
 }
 

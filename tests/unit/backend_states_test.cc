@@ -1,11 +1,12 @@
 // States of backends over time: checks, failures, commands, slow start, load limits and the pace of
 // closing.
+#include "lib/control/backend_states.hh"
+
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "lib/control/backend_states.hh"
 #include "tests/support/cmocka.hh"
 #include "tests/support/models.hh"
 
@@ -58,15 +59,14 @@ class World {
   Instant now{1h};
   std::map<BackendId, uint32_t> closed;
   std::vector<std::string> lines;
-  control::BackendStates states{
-      *status, *loads,
-      [this](BackendId id, uint32_t most) {
-        const uint32_t n = std::min(most, loads->lookup(id));
-        for (uint32_t i = 0; i < n; ++i) loads->subtract(id);
-        closed[id] += n;
-        return n;
-      },
-      [this](const std::string& line) { lines.push_back(line); }};
+  control::BackendStates states{*status, *loads,
+                                [this](BackendId id, uint32_t most) {
+                                  const uint32_t n = std::min(most, loads->lookup(id));
+                                  for (uint32_t i = 0; i < n; ++i) loads->subtract(id);
+                                  closed[id] += n;
+                                  return n;
+                                },
+                                [this](const std::string& line) { lines.push_back(line); }};
 };
 
 void test_checks(void**) {
@@ -267,9 +267,9 @@ void test_an_id_that_means_another_backend(void**) {
   fresh.name = "fresh";
   fresh.endpoint = endpoint("198.18.1.77:1883");
   w.pool().backends.push_back(fresh);
-  auto next = config::compile(w.model, w.snapshot.get(),
-                              {[](auto) { return false; }, [](auto) { return false; },
-                               [](auto) { return false; }});
+  auto next = config::compile(
+      w.model, w.snapshot.get(),
+      {[](auto) { return false; }, [](auto) { return false; }, [](auto) { return false; }});
   assert_true(next.has_value());
   assert_string_equal((*next)->backends[2].name.c_str(), "fresh");
   w.states.adopt(**next, w.now);

@@ -190,14 +190,30 @@ void test_globs(void**) {
     std::string_view pattern, text;
     bool matches;
   } rows[] = {
-      {"", "", true},           {"", "a", false},          {"*", "", true},
-      {"*", "anything", true},  {"a", "a", true},          {"a", "b", false},
-      {"a", "ab", false},       {"ab", "a", false},        {"?", "", false},
-      {"?", "x", true},         {"??", "x", false},        {"car-*", "car-", true},
-      {"car-*", "car-17", true}, {"car-*", "bus-car-17", false}, {"*-17", "car-17", true},
-      {"*-17", "car-171", false}, {"*a*b*", "xxaxxbxx", true}, {"*a*b*", "xxbxxaxx", false},
-      {"a*a", "a", false},      {"a*a", "aa", true},       {"*ab", "aab", true},
-      {"*aab", "aaaaaaab", true}, {"**", "x", true},       {"a?c*", "abcd", true},
+      {"", "", true},
+      {"", "a", false},
+      {"*", "", true},
+      {"*", "anything", true},
+      {"a", "a", true},
+      {"a", "b", false},
+      {"a", "ab", false},
+      {"ab", "a", false},
+      {"?", "", false},
+      {"?", "x", true},
+      {"??", "x", false},
+      {"car-*", "car-", true},
+      {"car-*", "car-17", true},
+      {"car-*", "bus-car-17", false},
+      {"*-17", "car-17", true},
+      {"*-17", "car-171", false},
+      {"*a*b*", "xxaxxbxx", true},
+      {"*a*b*", "xxbxxaxx", false},
+      {"a*a", "a", false},
+      {"a*a", "aa", true},
+      {"*ab", "aab", true},
+      {"*aab", "aaaaaaab", true},
+      {"**", "x", true},
+      {"a?c*", "abcd", true},
       {"a\\*", "a\\b", true},
   };
   for (const auto& row : rows) {
@@ -214,10 +230,14 @@ void test_globs(void**) {
 int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(test_globs),
-      cmocka_unit_test(test_loads_and_stores),       cmocka_unit_test(test_text_and_bytes),
-      cmocka_unit_test(test_reader_reads_in_order),  cmocka_unit_test(test_reader_fails_closed),
-      cmocka_unit_test(test_writer_writes_in_order), cmocka_unit_test(test_writer_fails_closed),
-      cmocka_unit_test(test_seq_distance),           cmocka_unit_test(test_seq_window),
+      cmocka_unit_test(test_loads_and_stores),
+      cmocka_unit_test(test_text_and_bytes),
+      cmocka_unit_test(test_reader_reads_in_order),
+      cmocka_unit_test(test_reader_fails_closed),
+      cmocka_unit_test(test_writer_writes_in_order),
+      cmocka_unit_test(test_writer_fails_closed),
+      cmocka_unit_test(test_seq_distance),
+      cmocka_unit_test(test_seq_window),
       cmocka_unit_test(test_seq_has_no_order),
   };
   return cmocka_run_group_tests_name("base", tests, nullptr, nullptr);

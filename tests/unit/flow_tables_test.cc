@@ -14,7 +14,6 @@
 namespace {
 
 using namespace mqlb;
-using flow::ClientKey;
 using flow::FlowIndex;
 using flow::kNoFlow;
 using flow::ProxyTable;
@@ -27,9 +26,27 @@ WorkerTable make_table(uint32_t capacity) {
   return std::move(*table);
 }
 
-// Clients as a NAT shows them: few addresses, many ports.
-ClientKey key(uint32_t n) {
-  return {0xc6120000 + n / 50000, static_cast<uint16_t>(1024 + n % 50000), uint16_t(n % 3)};
+struct Client {
+  wire::Endpoint endpoint;
+  uint16_t vip = 0;
+};
+
+wire::IpAddress v6(uint32_t n) {
+  uint8_t octets[16] = {0x20, 0x01, 0x0d, 0xb8};
+  base::store_be32(octets + 12, n);
+  return wire::IpAddress::load_v6(octets);
+}
+
+// Clients as a NAT shows them: few addresses, many ports. Every other one has IPv6.
+Client client(uint32_t n) {
+  const auto port = static_cast<uint16_t>(1024 + n % 50000);
+  if (n % 2 != 0) return {{v6(n / 50000), port}, uint16_t(3 + n % 3)};
+  return {{wire::IpAddress::v4(0xc6120000 + n / 50000), port}, uint16_t(n % 3)};
+}
+
+FlowIndex add(WorkerTable& table, const Client& c) { return table.add(c.endpoint, c.vip); }
+FlowIndex lookup(const WorkerTable& table, const Client& c) {
+  return table.lookup(c.endpoint, c.vip);
 }
 
 // What is promised is had, to the last flow, and not one more.
@@ -38,36 +55,39 @@ void test_worker_capacity(void**) {
     WorkerTable table = make_table(capacity);
     std::vector<bool> used(capacity);
     for (uint32_t n = 0; n < capacity; ++n) {
-      const FlowIndex index = table.add(key(n));
+      const FlowIndex index = add(table, client(n));
       if (index == kNoFlow) fail_msg("%u of %u flows", n, capacity);
       assert_in_range(index, 0, table.index_limit() - 1);
       assert_false(used[index]);
       used[index] = true;
     }
     assert_int_equal(table.size(), capacity);
-    assert_int_equal(table.add(key(capacity)), kNoFlow);
+    assert_int_equal(add(table, client(capacity)), kNoFlow);
     assert_int_equal(table.size(), capacity);
-    assert_int_equal(table.lookup(key(capacity)), kNoFlow);
+    assert_int_equal(lookup(table, client(capacity)), kNoFlow);
     // One leaves, one comes.
-    table.remove(table.lookup(key(capacity / 2)));
-    assert_int_not_equal(table.add(key(capacity)), kNoFlow);
-    assert_int_equal(table.add(key(capacity / 2)), kNoFlow);
+    table.remove(lookup(table, client(capacity / 2)));
+    assert_int_not_equal(add(table, client(capacity)), kNoFlow);
+    assert_int_equal(add(table, client(capacity / 2)), kNoFlow);
   }
 }
 
 void test_worker_lookups_agree(void**) {
   WorkerTable table = make_table(5000);
-  for (uint32_t n = 0; n < 5000; n += 2) assert_int_not_equal(table.add(key(n)), kNoFlow);
+  for (uint32_t n = 0; n < 5000; n += 2) assert_int_not_equal(add(table, client(n)), kNoFlow);
   std::mt19937 random(13);
   for (int i = 0; i < 3000; ++i) {
     const auto number = static_cast<uint32_t>(random() % 6000);
-    WorkerTable::Search search = table.begin(key(number));
+    const Client sought = client(number);
+    WorkerTable::Search search = table.begin(sought.endpoint, sought.vip);
     table.fetch(search);
-    const FlowIndex found = table.finish(search);
+    const FlowIndex found = table.finish(search, sought.endpoint.address);
     const bool there = number < 5000 && number % 2 == 0;
     assert_int_equal(found != kNoFlow, there);
-    assert_int_equal(found, table.lookup(key(number)));
-    if (there) assert_true(table[found].key == key(number));
+    assert_int_equal(found, lookup(table, client(number)));
+    if (!there) continue;
+    assert_int_equal(table[found].key.port, sought.endpoint.port);
+    assert_int_equal(table[found].key.vip, sought.vip);
   }
 }
 
@@ -77,19 +97,20 @@ void test_worker_search_sees_changes(void**) {
   for (const Change change : {Change::none, Change::add, Change::remove, Change::replace}) {
     for (const bool fetched : {true, false}) {
       WorkerTable table = make_table(100);
-      for (uint32_t n = 0; n < 50; ++n) assert_int_not_equal(table.add(key(n)), kNoFlow);
+      for (uint32_t n = 0; n < 50; ++n) assert_int_not_equal(add(table, client(n)), kNoFlow);
       const uint32_t number = change == Change::add ? 70 : 7;
-      WorkerTable::Search search = table.begin(key(number));
+      const Client sought = client(number);
+      WorkerTable::Search search = table.begin(sought.endpoint, sought.vip);
       if (fetched) table.fetch(search);
       if (change == Change::remove || change == Change::replace) {
-        table.remove(table.lookup(key(number)));
+        table.remove(lookup(table, client(number)));
       }
       // Takes the record that was given back.
-      if (change == Change::replace) assert_int_not_equal(table.add(key(80)), kNoFlow);
-      if (change == Change::add) assert_int_not_equal(table.add(key(number)), kNoFlow);
+      if (change == Change::replace) assert_int_not_equal(add(table, client(80)), kNoFlow);
+      if (change == Change::add) assert_int_not_equal(add(table, client(number)), kNoFlow);
       if (!fetched) table.fetch(search);
-      const FlowIndex found = table.finish(search);
-      assert_int_equal(found, table.lookup(key(number)));
+      const FlowIndex found = table.finish(search, sought.endpoint.address);
+      assert_int_equal(found, lookup(table, client(number)));
       assert_int_equal(found != kNoFlow, change == Change::none || change == Change::add);
     }
   }
@@ -98,20 +119,48 @@ void test_worker_search_sees_changes(void**) {
 // Each part of the key counts.
 void test_worker_key(void**) {
   WorkerTable table = make_table(16);
-  const ClientKey base{0xc6120001, 5000, 1};
-  const FlowIndex index = table.add(base);
-  assert_int_equal(table.lookup(base), index);
-  for (const ClientKey& other : {ClientKey{0xc6120002, 5000, 1}, ClientKey{0xc6120001, 5001, 1},
-                                 ClientKey{0xc6120001, 5000, 0}}) {
-    assert_int_equal(table.lookup(other), kNoFlow);
+  const auto v4 = [](uint32_t bits) { return wire::IpAddress::v4(bits); };
+  const std::pair<Client, std::vector<Client>> rows[] = {
+      {{{v4(0xc6120001), 5000}, 1},
+       {{{v4(0xc6120002), 5000}, 1}, {{v4(0xc6120001), 5001}, 1}, {{v4(0xc6120001), 5000}, 0}}},
+      {{{v6(1), 5000}, 2},
+       {{{v6(2), 5000}, 2}, {{v6(1), 5001}, 2}, {{v6(1), 5000}, 3}, {{v4(1), 5000}, 2}}},
+  };
+  for (const auto& [base, others] : rows) {
+    const FlowIndex index = add(table, base);
+    assert_int_equal(lookup(table, base), index);
+    assert_true(table.client_address(index, base.endpoint.address.is_v4()) ==
+                base.endpoint.address);
+    for (const Client& other : others) assert_int_equal(lookup(table, other), kNoFlow);
   }
+}
+
+// Of so many addresses, some must have the same 32-bit hash.
+void test_worker_equal_hashes(void**) {
+  constexpr uint32_t kCount = 400'000;
+  WorkerTable table = make_table(kCount);
+  std::set<uint32_t> hashes;
+  std::vector<FlowIndex> flows;
+  for (uint32_t n = 0; n < kCount; ++n) {
+    flows.push_back(table.add({v6(n), 5000}, 1));
+    hashes.insert(table[flows.back()].key.address);
+  }
+  assert_true(hashes.size() < kCount);
+  const auto check = [&](uint32_t n, FlowIndex expected) {
+    WorkerTable::Search search = table.begin({v6(n), 5000}, 1);
+    table.fetch(search);
+    assert_int_equal(table.finish(search, v6(n)), expected);
+  };
+  for (uint32_t n = 0; n < kCount; ++n) check(n, flows[n]);
+  for (uint32_t n = 0; n < kCount; n += 2) table.remove(flows[n]);
+  for (uint32_t n = 0; n < kCount; ++n) check(n, n % 2 == 0 ? kNoFlow : flows[n]);
 }
 
 void test_worker_generations(void**) {
   WorkerTable table = make_table(8);
   std::map<FlowIndex, uint16_t> latest;
   for (uint32_t n = 0; n < 70000; ++n) {
-    const FlowIndex index = table.add(key(n));
+    const FlowIndex index = add(table, client(n));
     assert_true(table[index].state == flow::WorkerState::free);
     assert_int_equal(table.rest(index).client_id_hash, 0);
     assert_int_equal(table[index].proxy_flow, kNoFlow);
@@ -127,7 +176,7 @@ void test_worker_generations(void**) {
     table.rest(index).client_id_hash = 99;
     table.remove(index);
     assert_true(table[index].state == flow::WorkerState::free);
-    assert_int_equal(table.lookup(key(n)), kNoFlow);
+    assert_int_equal(lookup(table, client(n)), kNoFlow);
   }
 }
 
@@ -143,7 +192,7 @@ void test_worker_churn(void**) {
     if (come) {
       const auto n = static_cast<uint32_t>(random() % 1'000'000);
       if (present.count(n) != 0) continue;
-      const FlowIndex index = table.add(key(n));
+      const FlowIndex index = add(table, client(n));
       assert_int_not_equal(index, kNoFlow);
       present.emplace(n, index);
       numbers.push_back(n);
@@ -152,16 +201,17 @@ void test_worker_churn(void**) {
     std::swap(numbers[random() % numbers.size()], numbers.back());
     const auto it = present.find(numbers.back());
     numbers.pop_back();
-    assert_int_equal(table.lookup(key(it->first)), it->second);
+    assert_int_equal(lookup(table, client(it->first)), it->second);
     table.remove(it->second);
-    assert_int_equal(table.lookup(key(it->first)), kNoFlow);
+    assert_int_equal(lookup(table, client(it->first)), kNoFlow);
     present.erase(it);
   }
   assert_int_equal(table.size(), present.size());
   std::set<FlowIndex> indices;
   for (const auto& [n, index] : present) {
-    assert_int_equal(table.lookup(key(n)), index);
-    assert_true(table[index].key == key(n));
+    assert_int_equal(lookup(table, client(n)), index);
+    assert_true(table.client_address(index, n % 2 == 0) == client(n).endpoint.address);
+    assert_int_equal(table[index].key.port, client(n).endpoint.port);
     assert_true(indices.insert(index).second);
   }
 }
@@ -197,7 +247,8 @@ void test_index_of_crowded_buckets(void**) {
 void test_worker_hash_spreads(void**) {
   WorkerTable table = make_table(60000);
   for (uint32_t port = 1024; port < 61024; ++port) {
-    assert_int_not_equal(table.add({0xc6120001, static_cast<uint16_t>(port), 0}), kNoFlow);
+    const wire::Endpoint client{wire::IpAddress::v4(0xc6120001), static_cast<uint16_t>(port)};
+    assert_int_not_equal(table.add(client, 0), kNoFlow);
   }
 }
 
@@ -259,6 +310,7 @@ int main(int, char** argv) {
       cmocka_unit_test(test_worker_lookups_agree),
       cmocka_unit_test(test_worker_search_sees_changes),
       cmocka_unit_test(test_worker_key),
+      cmocka_unit_test(test_worker_equal_hashes),
       cmocka_unit_test(test_worker_generations),
       cmocka_unit_test(test_index_of_crowded_buckets),
       cmocka_unit_test(test_worker_churn),

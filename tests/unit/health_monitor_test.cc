@@ -35,6 +35,11 @@ struct Report {
   Duration when;
 };
 
+// All tests run in both families; they write addresses as IPv4's.
+bool g_ipv6 = false;
+
+wire::IpAddress at(const char* address) { return g_ipv6 ? in_ipv6(ip(address)) : ip(address); }
+
 // Brokers that answer at once. A check is a SYN; `serve` accepts it, speaks the end of a TCP check
 // and an MQTT CONNACK.
 class Bench {
@@ -132,7 +137,7 @@ class Bench {
 
   const uint64_t seed = 7;
   Duration now = 1000s;
-  config::Model model = sample_model();
+  config::Model model = g_ipv6 ? in_ipv6(sample_model()) : sample_model();
   std::vector<std::unique_ptr<const config::Snapshot>> snapshots;
   std::unique_ptr<engine::Shared> shared = std::make_unique<engine::Shared>();
   std::map<std::string, Conduct> conduct;
@@ -352,7 +357,7 @@ void test_local_endpoints(void**) {
 // With one port for all, checks wait for each other but go on.
 void test_one_port(void**) {
   Bench bench(CheckKind::tcp, [](config::Model& m) {
-    m.snat_pools[0] = {"outside", {ip("198.18.1.100")}, 2000, 2031};
+    m.snat_pools[0] = {"outside", {at("198.18.1.100")}, 2000, 2031};
     m.pools[0].check.interval = 100ms;
     m.pools[0].check.timeout = 50ms;
   });
@@ -387,6 +392,7 @@ void test_proxy_headers(void**) {
       assert_false(header->local);
       assert_true(config::is_check_port(1024, 65535, header->source.port));
       assert_int_equal(header->destination.port, 1883);
+      assert_int_equal(header->source.address.is_v4(), !g_ipv6);
       assert_int_equal(header->has_crc32c, version == ProxyProtocol::v2);
       ids.emplace(base::as_text(header->unique_id));
     }
@@ -418,7 +424,7 @@ void test_changes_end_checks(void**) {
       {"removed", [](config::Model& m) { m.pools[0].backends.erase(m.pools[0].backends.begin()); },
        false},
       {"SNAT address gone",
-       [](config::Model& m) { m.snat_pools[0].addresses = {ip("198.18.1.105")}; }, true},
+       [](config::Model& m) { m.snat_pools[0].addresses = {at("198.18.1.105")}; }, true},
   };
   for (const auto& row : rows) {
     // HTTP: this broker never answers GET.
@@ -456,7 +462,7 @@ void test_changes_and_history(void**) {
   bench.adopt();
   assert_int_equal(bench.row("broker2").checks, before.checks);
   // The same id may come to mean another broker.
-  bench.model.pools[0].backends[0].endpoint = endpoint("198.18.1.13:1883");
+  bench.model.pools[0].backends[0].endpoint = {at("198.18.1.13"), 1883};
   bench.adopt();
   bench.adopt();
   assert_true(bench.row("broker1").up);
@@ -475,8 +481,8 @@ void test_changes_and_history(void**) {
 void test_strays(void**) {
   Bench bench(CheckKind::none);
   wire::Segment to;
-  to.source = endpoint("198.18.1.100:65530");
-  to.destination = endpoint("198.18.1.11:1883");
+  to.source = {at("198.18.1.100"), 65530};
+  to.destination = {at("198.18.1.11"), 1883};
   bench.reply(to, wire::kAck, Seq32(5), Seq32(7));
   bench.pass_replies();
   assert_int_equal(bench.resets["broker1"], 1);
@@ -511,5 +517,7 @@ int main() {
       cmocka_unit_test(test_changes_and_history),
       cmocka_unit_test(test_strays),
   };
-  return cmocka_run_group_tests(tests, nullptr, nullptr);
+  const int failed = cmocka_run_group_tests_name("IPv4", tests, nullptr, nullptr);
+  g_ipv6 = true;
+  return failed + cmocka_run_group_tests_name("IPv6", tests, nullptr, nullptr);
 }

@@ -1,5 +1,7 @@
 // Which backends new clients go to: each policy, each state, and that a change moves only those
 // clients that it must.
+#include "lib/engine/selection.hh"
+
 #include <array>
 #include <functional>
 #include <map>
@@ -7,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "lib/engine/selection.hh"
 #include "tests/support/cmocka.hh"
 #include "tests/support/models.hh"
 
@@ -274,8 +275,8 @@ void test_least_connections(void**) {
   pool.load(0, 30);
   pool.load(1, 20);
   pool.load(2, 50);
-  assert_true((pool.select(KeyPolicy::least_connections, 9, 4) ==
-               std::vector<BackendId>{1, 2, 0, 3}));
+  assert_true(
+      (pool.select(KeyPolicy::least_connections, 9, 4) == std::vector<BackendId>{1, 2, 0, 3}));
   // It evens out.
   for (size_t i = 0; i < 300; ++i) {
     pool.load(pool.first(KeyPolicy::least_connections, Pool::hash_of(i)), 1);
@@ -307,10 +308,10 @@ void test_what_is_noted(void**) {
   pool.load(5, 1);
   pool.set(6, Availability::up, 0, 2);
   pool.load(6, 2);
-  const std::map<BackendId, Standing> expected{
-      {0, Standing::down},      {1, Standing::maintenance}, {2, Standing::draining},
-      {3, Standing::slow_start}, {4, Standing::backup},      {5, Standing::full},
-      {6, Standing::over_load}, {7, Standing::takes}};
+  const std::map<BackendId, Standing> expected{{0, Standing::down},      {1, Standing::maintenance},
+                                               {2, Standing::draining},  {3, Standing::slow_start},
+                                               {4, Standing::backup},    {5, Standing::full},
+                                               {6, Standing::over_load}, {7, Standing::takes}};
   std::map<BackendId, Standing> noted;
   std::vector<BackendId> order;
   const auto ids = pool.select(KeyPolicy::client_id, 1, 16, [&](BackendId id, Standing s) {

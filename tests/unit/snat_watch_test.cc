@@ -1,8 +1,9 @@
 // When the use of SNAT ports is warned of.
+#include "lib/control/snat_watch.hh"
+
 #include <string>
 #include <vector>
 
-#include "lib/control/snat_watch.hh"
 #include "tests/support/cmocka.hh"
 #include "tests/support/models.hh"
 

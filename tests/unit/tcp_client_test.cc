@@ -9,6 +9,7 @@
 
 #include "tests/support/cmocka.hh"
 #include "tests/support/frames.hh"
+#include "tests/support/models.hh"
 #include "tests/support/sim/tcp_endpoint.hh"
 
 namespace {
@@ -23,8 +24,17 @@ using control::TcpClient;
 using control::TcpEnd;
 using control::TcpState;
 
-const wire::Endpoint kOurs{wire::IpAddress::v4(0xc6120164), 65530};
-const wire::Endpoint kPeer{wire::IpAddress::v4(0xc612010b), 1883};
+// All tests run in both families.
+struct Ends {
+  const char* name;
+  wire::Endpoint ours, peer;
+  uint16_t headers;  // of IP and TCP, without options
+};
+const Ends kFamilies[] = {
+    {"IPv4", {ip("198.18.1.100"), 65530}, {ip("198.18.1.11"), 1883}, 40},
+    {"IPv6", {ip("2001:db8::100"), 65530}, {ip("2001:db8::11"), 1883}, 60},
+};
+const Ends* g_ends = nullptr;
 constexpr uint32_t kIss = 0xffffffe0;  // the numbers wrap within the first bytes
 constexpr uint32_t kIrs = 0xfffffff0;
 
@@ -50,7 +60,7 @@ void deliver(TcpClient& client, wire::Segment segment, Instant now) {
 // A client, and a peer that the test plays.
 struct Trace {
   explicit Trace(uint16_t mtu = 1500) {
-    control::TcpSetup setup{kOurs, kPeer, mtu, Seq32(kIss), 77};
+    control::TcpSetup setup{g_ends->ours, g_ends->peer, mtu, Seq32(kIss), 77};
     client = std::make_unique<TcpClient>(setup, [this](const wire::Segment& s) {
       sent.push_back({s, Octets(s.payload.begin(), s.payload.end()), Instant(now)});
     });
@@ -60,8 +70,8 @@ struct Trace {
   void peer(uint8_t flags, uint32_t seq, uint32_t ack, std::string_view data = {},
             uint16_t window = 30000) {
     wire::Segment s;
-    s.source = kPeer;
-    s.destination = kOurs;
+    s.source = g_ends->peer;
+    s.destination = g_ends->ours;
     s.flags = flags;
     s.seq = Seq32(kIrs + 1 + seq);
     s.ack = Seq32(kIss + 1 + ack);
@@ -72,8 +82,8 @@ struct Trace {
   }
   void syn_ack(std::optional<uint16_t> mss = 1460, uint16_t window = 30000) {
     wire::Segment s;
-    s.source = kPeer;
-    s.destination = kOurs;
+    s.source = g_ends->peer;
+    s.destination = g_ends->ours;
     s.flags = wire::kSyn | wire::kAck;
     s.seq = Seq32(kIrs);
     s.ack = Seq32(kIss + 1);
@@ -113,7 +123,7 @@ void test_syn(void**) {
     const wire::Segment& s = sent[i].segment;
     assert_int_equal(s.flags, wire::kSyn);
     assert_int_equal(s.seq.raw(), kIss);
-    assert_int_equal(*s.options.mss, 1360);
+    assert_int_equal(*s.options.mss, 1400 - g_ends->headers);
     assert_int_equal(*s.options.window_scale, 0);
     assert_true(s.options.sack_permitted && s.options.timestamps.has_value());
     assert_int_equal((sent[i].when - Instant(1000s)).count() / 1000, at[i]);
@@ -397,11 +407,11 @@ class Pair : public sim::SegmentSink, public sim::App {
  public:
   Pair(const sim::TcpOptions& options, bool peer_closes_first)
       : peer_closes_first_(peer_closes_first),
-        peer_(kPeer, kOurs, options, *this, violations_, rules_) {
+        peer_(g_ends->peer, g_ends->ours, options, *this, violations_, rules_) {
     rules_.max_reorder = 20ms;
     rules_.max_transit = 30ms;
     peer_.set_app(this);
-    control::TcpSetup setup{kOurs, kPeer, 1500, Seq32(kIss), 5};
+    control::TcpSetup setup{g_ends->ours, g_ends->peer, 1500, Seq32(kIss), 5};
     client_ = std::make_unique<TcpClient>(setup, [this](const wire::Segment& s) { to_peer(s); });
   }
 
@@ -603,5 +613,10 @@ int main() {
       cmocka_unit_test(test_abort),
       cmocka_unit_test(test_each_mishap_of_each_segment),
   };
-  return cmocka_run_group_tests(tests, nullptr, nullptr);
+  int failed = 0;
+  for (const Ends& ends : kFamilies) {
+    g_ends = &ends;
+    failed += cmocka_run_group_tests_name(ends.name, tests, nullptr, nullptr);
+  }
+  return failed;
 }

@@ -1,12 +1,18 @@
-// Finds and keeps the link addresses of next hops (RFC 826, with the probing of RFC 4861 section
-// 7.3 in spirit), and announces our own addresses.
+// Finds and keeps the link addresses of next hops, and announces our own addresses: by ARP (RFC
+// 826) for IPv4, with the probing of RFC 4861 section 7.3 in spirit, and by neighbour discovery
+// (RFC 4861) for IPv6.
 //
 // Owner: the control thread. Data cores read the result from Shared::neighbours. An address that
 // was found is kept while it is probed again, so a busy neighbour costs no packet.
+//
+// Not done of RFC 4861: there is no router discovery, since the configuration names gateways; no
+// probe for duplicates (RFC 4862 section 5.4), since our addresses are an operator's decision as
+// IPv4's are; and nothing is learnt from solicitations, which ask on behalf of who sends them.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -17,16 +23,16 @@
 
 namespace mqlb::engine {
 
-class ArpResolver {
+class NeighbourResolver {
  public:
   // Sends one Ethernet frame out of a port.
   using Emit = std::function<void(config::PortId, base::Bytes)>;
 
-  ArpResolver(Shared& shared, Emit emit) : shared_(shared), emit_(std::move(emit)) {}
+  NeighbourResolver(Shared& shared, Emit emit) : shared_(shared), emit_(std::move(emit)) {}
 
   // The snapshot in force from now on; it must outlive its use.
   void adopt(const config::Snapshot& snapshot, base::Instant now);
-  // An ARP frame that a data core passed on.
+  // A frame that a data core passed on; what neither is ARP nor an advertisement is ignored.
   void receive(base::Bytes frame, config::PortId port, base::Instant now);
   // Sends what is due; call it some ten times a second.
   void advance(base::Instant now);
@@ -54,10 +60,20 @@ class ArpResolver {
     uint32_t left = 0;
     base::Instant due{};
   };
+  // What a neighbour says of itself; ARP always answers and overrides.
+  struct Statement {
+    wire::IpAddress address;
+    std::optional<wire::MacAddress> mac;
+    bool solicited = true;
+    bool overrides = true;
+  };
 
   using AddressSet = std::set<std::pair<config::PortId, wire::IpAddress>>;
 
+  [[nodiscard]] static std::optional<Statement> read(base::Bytes frame);
+  void learn(config::NextHopId id, const Statement& statement, base::Instant now);
   void probe(config::NextHopId id);
+  void announce(const Announcement& announcement);
   void announce_addresses(base::Instant now);
   [[nodiscard]] AddressSet own_addresses() const;
 

@@ -1,0 +1,92 @@
+// Who asks for the link addresses of our own addresses is answered on the spot (RFC 826, RFC 4861);
+// what tells those of next hops goes to the control thread.
+#include <algorithm>
+
+#include "lib/engine/core.hh"
+#include "lib/wire/ndp.hh"
+
+namespace mqlb::engine {
+
+using base::Drop;
+using base::Event;
+
+void Core::answer_arp(wire::Packet& packet, const Frame& frame) {
+  wire::Arp arp;
+  if (!wire::parse_arp(packet.network, arp)) {
+    context_.output.drop(frame, Drop::bad_arp);
+    return;
+  }
+  const bool for_us = arp.operation == wire::Arp::request && answers_for(arp.target, frame.port);
+  const bool announcement = arp.operation == wire::Arp::reply || arp.sender == arp.target;
+  if (for_us && !announcement) {
+    const wire::MacAddress own = context_.shared.port_macs[frame.port];
+    const wire::Arp reply{wire::Arp::reply, own, arp.target, arp.sender_mac, arp.sender};
+    Frame out = frame;
+    out.length = static_cast<uint16_t>(
+        wire::build_arp(reply, {own, arp.sender_mac}, {out.data, out.capacity}));
+    context_.counters[Event::arp_answered].add();
+    context_.output.transmit(frame.port, out);
+  } else if (announcement) {
+    context_.counters[Drop::arp_consumed].add();
+    context_.sink.to_control(frame);
+  } else {
+    context_.output.drop(frame, Drop::arp_consumed);
+  }
+}
+
+bool Core::answers_for(const wire::IpAddress& address, config::PortId port) const {
+  const config::PortEntry& entry = context_.snapshot->ports[port];
+  const auto same = [&](const wire::Prefix& p) { return p.address == address; };
+  if (std::any_of(entry.addresses.begin(), entry.addresses.end(), same)) return true;
+  const LocalAddress* local = context_.addresses.local(address);
+  if (local == nullptr) return false;
+  if (local->snat) return entry.role != config::PortRole::client;
+  const auto listens = [&](const config::ListenerEntry& l) {
+    return !l.retired && l.endpoint.address == address;
+  };
+  const auto& listeners = context_.snapshot->listeners;
+  return entry.role != config::PortRole::backend &&
+         std::any_of(listeners.begin(), listeners.end(), listens);
+}
+
+void Core::on_neighbour(wire::Packet& packet, const Frame& frame) {
+  wire::Neighbour message;
+  const size_t length = packet.frame_length - wire::kEthernetHeader;
+  if (!wire::parse_neighbour({packet.network, length}, message)) {
+    context_.output.drop(frame, Drop::bad_neighbour);
+  } else if (message.type == wire::Neighbour::advertisement) {
+    context_.counters[Drop::neighbour_consumed].add();
+    context_.sink.to_control(frame);
+  } else if (answers_for(message.target, frame.port)) {
+    answer_solicitation(message, packet, frame);
+  } else {
+    context_.output.drop(frame, Drop::neighbour_consumed);
+  }
+}
+
+// RFC 4861 section 7.2.4. Who looks for a duplicate has no address yet: all nodes hear the answer.
+void Core::answer_solicitation(const wire::Neighbour& asked, wire::Packet& packet,
+                               const Frame& frame) {
+  const wire::MacAddress own = context_.shared.port_macs[frame.port];
+  const bool to_all = asked.source.is_unspecified();
+  wire::Neighbour answer;
+  answer.type = wire::Neighbour::advertisement;
+  answer.flags = wire::Neighbour::override_cached;
+  if (!to_all) answer.flags |= wire::Neighbour::solicited;
+  answer.source = answer.target = asked.target;
+  answer.destination = to_all ? wire::all_nodes() : asked.source;
+  answer.link_address = own;
+  const wire::MacAddress back =
+      to_all ? wire::multicast_mac(answer.destination) : packet.ethernet().source();
+  Frame out = frame;
+  out.length =
+      static_cast<uint16_t>(wire::build_neighbour(answer, {own, back}, {out.data, out.capacity}));
+  if (out.length == 0) {
+    context_.output.drop(frame, Drop::no_buffer);
+    return;
+  }
+  context_.counters[Event::neighbour_answered].add();
+  context_.output.transmit(frame.port, out);
+}
+
+}  // namespace mqlb::engine
