@@ -38,12 +38,12 @@ meson_suite() {  # DIRECTORY SUITE...
   done
 }
 
-pytest_suite() {  # DIRECTORY SUITE
-  local directory=$1 suite=$2
-  step "suite: $suite in $directory"
-  results+=("$directory/meson-logs/$suite.junit.xml")
+pytest_suite() {  # DIRECTORY SUITE [FAMILIES]
+  local directory=$1 suite=$2 families=${3:-ipv4}
+  step "suite: $suite in $directory, $families"
+  results+=("$directory/meson-logs/$suite-$families.junit.xml")
   rm -f "${results[-1]}"
-  MQLB_BUILD=$directory /usr/bin/python3 -m pytest -q -c "tests/$suite/pytest.ini" \
+  MQLB_FAMILY=$families MQLB_BUILD=$directory /usr/bin/python3 -m pytest -q -c "tests/$suite/pytest.ini" \
     --rootdir "tests/$suite" --junitxml "${results[-1]}" --durations 10 "tests/$suite" || failed=1
 }
 
@@ -88,7 +88,9 @@ contained() {
   else
     results+=("the build in build-asan")
   fi
-  pytest_suite build e2e
+  for families in ipv4 ipv6 ipv6-ipv4 ipv4-ipv6; do
+    pytest_suite build e2e "$families"
+  done
   finish
 }
 

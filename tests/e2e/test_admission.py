@@ -27,6 +27,8 @@ def row(lb):
 
 
 def limit(lb, *settings):
+    """The tests' IPv6 sources are of one /64, which is one source unless told otherwise."""
+    settings = ("source-prefix 32 128", *settings)
     lb.commands(*(f"listener set {POOL} {s}" for s in settings))
 
 
@@ -38,11 +40,12 @@ def dial(topology, host=0, source=None, version=mqtt.V311, timeout=10):
 def hundred_sources(topology):
     """Addresses of the first client host."""
     addresses = netns.unowned_addresses()[:100]
-    topology.clients[0].ip(*(f"addr add {a}/24 dev eth0" for a in addresses))
+    topology.clients[0].ip(*(f"addr add {a}/{netns.CLIENTS.length} dev eth0" for a in addresses))
     yield addresses
-    topology.clients[0].ip(*(f"addr del {a}/24 dev eth0" for a in addresses))
+    topology.clients[0].ip(*(f"addr del {a}/{netns.CLIENTS.length} dev eth0" for a in addresses))
 
 
+@pytest.mark.ipv4
 def test_one_source_does_not_hinder_a_hundred(lb, topology, sinks, loads, hundred_sources):
     """It connects as fast as the machine can, and may 100 times a second."""
     limit(lb, "source-rate 100")
@@ -110,24 +113,25 @@ def test_connections_of_a_source_and_a_listener(lb, topology, sinks):
 def test_lists(lb, topology, sinks, steady):
     addresses = netns.client_addresses(1)
     with steady(client_id="stays"):
-        lb.commands(f"deny add {POOL} {addresses[1]}/32", f"listener set {POOL} refuse reset")
+        own = netns.alone(addresses[1])
+        lb.commands(f"deny add {POOL} {own}", f"listener set {POOL} refuse reset")
         with pytest.raises(ConnectionRefusedError):
             dial(topology, source=(addresses[1], 0))
         with dial(topology, source=(addresses[2], 0)) as client:
             assert client.connect("not denied") == 0
-        lb.commands(f"allow add {POOL} {addresses[1]}/32")
+        lb.commands(f"allow add {POOL} {own}")
         for source in addresses[:3]:
             with pytest.raises(ConnectionRefusedError):
                 dial(topology, source=(source, 0))
-        lb.commands(f"deny remove {POOL} {addresses[1]}/32", f"listener set {POOL} refuse silent")
+        lb.commands(f"deny remove {POOL} {own}", f"listener set {POOL} refuse silent")
         with dial(topology, source=(addresses[1], 0)) as client:
             assert client.connect("allowed") == 0
         with pytest.raises(TimeoutError):
             dial(topology, source=(addresses[2], 0), timeout=0.5)
         assert row(lb)["denied"] >= 5
         lines = lb.ctl("show", "config").splitlines()
-        assert f"allow add {POOL} {addresses[1]}/32" in lines
-        lb.commands(f"allow remove {POOL} {addresses[1]}/32")
+        assert f"allow add {POOL} {own}" in lines
+        lb.commands(f"allow remove {POOL} {own}")
         with dial(topology, source=(addresses[2], 0)) as client:
             assert client.connect("all are allowed") == 0
 

@@ -10,7 +10,8 @@ import pytest
 from scripts.bench import idle
 from tests.support import guardian, netns
 
-pytestmark = pytest.mark.skipif(os.cpu_count() < 2, reason="the balancer needs a CPU for itself")
+pytestmark = [pytest.mark.ipv4, pytest.mark.skipif(
+    os.cpu_count() < 2, reason="the balancer needs a CPU for itself")]
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,8 @@ import pytest
 from scripts.bench import candidates, load, measure, network, phases
 from tests.support import guardian, netns, wait
 
-pytestmark = pytest.mark.skipif(os.cpu_count() < 2, reason="the balancer needs a CPU for itself")
+pytestmark = [pytest.mark.ipv4, pytest.mark.skipif(
+    os.cpu_count() < 2, reason="the balancer needs a CPU for itself")]
 
 SIZES = phases.Sizes(quick=True)
 TRAFFIC = ("connect", "throughput", "latency")

@@ -11,7 +11,8 @@ import pytest
 from scripts.bench import memif, pmd, ports
 from tests.support import netns
 
-pytestmark = pytest.mark.skipif(os.cpu_count() < 2, reason="a CPU is for what is measured")
+pytestmark = [pytest.mark.ipv4, pytest.mark.skipif(
+    os.cpu_count() < 2, reason="a CPU is for what is measured")]
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import pytest
 from scripts.bench import pages
 from tests.support import daemon, guardian, netns
 
-pytestmark = pytest.mark.skipif(os.cpu_count() < 2, reason="the balancer needs a CPU for itself")
+pytestmark = [pytest.mark.ipv4, pytest.mark.skipif(
+    os.cpu_count() < 2, reason="the balancer needs a CPU for itself")]
 
 
 def documents(root):

@@ -30,6 +30,7 @@ def load_processes(topology):
         each.close()
 
 
+@pytest.mark.mixed
 def test_two_workers_and_two_proxies(lb, topology, sinks, load_processes):
     each = HELD // len(load_processes)
     for number, load in enumerate(load_processes):

@@ -16,6 +16,7 @@ INTERVAL, TIMEOUT, FALL = 200, 300, 3
 KNOWN = (INTERVAL * FALL + TIMEOUT) / 1000 + 1.0
 CHECK_PORTS = range(65528, 65536)
 RST = 4
+MSS = 1440 if netns.BROKERS.is_ipv6 else 1460
 HTTP_PORT = 18083
 
 
@@ -78,7 +79,7 @@ class Logs:
 
     def complaints(self):
         # That a node is up was tried by connecting to it from its own namespace.
-        tried = re.compile(rf"{re.escape(netns.broker_address(1)[:-2])}1[1-3]:\d+ \[")
+        tried = re.compile(rf"{re.escape(netns.BROKERS.prefix)}1[1-3]\]?:\d+ \[")
         bad = re.compile(r"error|warning|alert|crit|emerg|malformed|invalid|closed while|"
                          r"protocol|network|reset|abort", re.IGNORECASE)
         return [line for line in self.lines()
@@ -100,7 +101,7 @@ def test_real_brokers_are_up_and_do_not_complain(balancer, topology, rabbits, mo
         rows = await_checks(lb, 12)
         for row in rows.values():
             assert (row["state"], row["last"], row["fails"]) == ("up", "passed", 0), row
-            assert row["options"].startswith("mss 1460 scale"), row
+            assert row["options"].startswith(f"mss {MSS} scale"), row
         assert lb.counters()["drop", "check-consumed"] > 100
         segments = [f[TCP] for r in recorders for f in r.so_far()
                     if TCP in f and {f[TCP].sport, f[TCP].dport} & set(CHECK_PORTS)]
@@ -114,6 +115,7 @@ def test_real_brokers_are_up_and_do_not_complain(balancer, topology, rabbits, mo
         assert sum("as mqlb-check-" in line for line in logs.lines()) >= 40
 
 
+@pytest.mark.mixed
 @pytest.mark.parametrize("proxy", ["v1", "v2"])
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
 def test_what_a_broker_sees(balancer, sinks, proxy, version):
@@ -142,7 +144,7 @@ def refuse(sink):
 
 
 def be_off(sink):
-    sink.namespace.ip("link set eth0 down")
+    netns.link_down(sink.namespace)
 
 
 NAMED = [
@@ -183,8 +185,7 @@ def test_a_failing_broker_is_named_and_passed_over(balancer, topology, sinks, ho
             if how is refuse:
                 victim.listen()
             if how is be_off:
-                victim.namespace.ip("link set eth0 up",
-                                    f"route add 198.18.0.0/24 via {netns.BROKER_GATEWAY}")
+                netns.link_up(victim.namespace)
         await_state(lb, victim.name, "up", timeout=10)
         assert all(lb.route(i, "mqtt") == victim.name for i in ids)
 

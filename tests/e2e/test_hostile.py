@@ -6,7 +6,9 @@ import time
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.inet6 import (ICMPv6EchoRequest, ICMPv6PacketTooBig, ICMPv6Unknown, IPv6,
+                                IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting)
+from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from tests.support import daemon, mqtt, netns, rawhost, steady, wait
@@ -15,7 +17,7 @@ from tests.support.rawhost import ACK, FIN, PSH, RST, SYN
 DEADLINE = 400  # for a complete CONNECT, milliseconds
 COPIES = 5
 # Frames that any host may send at any time and that say nothing about the case at hand.
-BACKGROUND = {"arp-consumed"}
+BACKGROUND = {"ipv6-group", "neighbour-consumed"} if rawhost.IS_IPV6 else {"arp-consumed"}
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +84,14 @@ def answers(host):
     seen = []
     for number in (1, 2):
         def is_marker(frame, number=number):
-            if IP not in frame or frame[IP].dst != host.address:
+            if not host.is_mine(frame):
                 return False
-            if ICMP in frame and frame[ICMP].type == 0 and frame[ICMP].seq == number:
+            if rawhost.pong(frame) == number:
                 return True
             seen.append(frame)
             return False
 
-        host.send(host.ether() / host.ip() / ICMP(seq=number) / b"marker")
+        host.send(host.ping(number, b"marker"))
         assert host.receive(is_marker), "no answer to a ping"
     return seen
 
@@ -206,15 +208,10 @@ def wrong_mac(host):
     return frame
 
 
-def arp(host, **fields):
-    return Ether(src=host.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(
-        op=1, hwsrc=host.mac, psrc=host.address, pdst=netns.VIP, **fields)
-
-
-ETHER, IPV4 = 14, 20  # header lengths
+ETHER = 14  # header length
 
 # No IP fragments: the kernel puts them together before DPDK's AF_PACKET driver sees them.
-DROPPED = [
+OF_IPV4 = [
     ("IP checksum", "bad-ip-checksum", lambda h: tcp_frame(h, ip={"chksum": 0x1234})),
     ("IP header length", "bad-ip-header", lambda h: rewritten(tcp_frame(h), ETHER, b"\x44")),
     ("IP version", "bad-ip-header", lambda h: rewritten(tcp_frame(h), ETHER, b"\x65")),
@@ -229,6 +226,20 @@ DROPPED = [
     ("foreign destination", "foreign-address",
      lambda h: h.ether() / IP(src=h.address, dst="198.18.0.250") / TCP(dport=1883)),
     ("UDP", "unknown-protocol", lambda h: h.ether() / h.ip() / UDP(dport=1883)),
+    ("ICMP checksum", "bad-icmp", lambda h: h.ether() / h.ip() / ICMP(chksum=1)),
+    ("ICMP type", "icmp-ignored", lambda h: h.ether() / h.ip() / ICMP(type=13)),
+    ("ICMP error about nothing", "icmp-unknown-flow",
+     lambda h: h.ether() / h.ip() / ICMP(type=3, code=4, nexthopmtu=1200)
+     / IP(src=netns.VIP, dst=h.address) / TCP(sport=1883, dport=6000)),
+    ("ICMP error without quote", "bad-icmp",
+     lambda h: h.ether() / h.ip() / ICMP(type=3, code=4, nexthopmtu=1200)),
+    ("IPv6 from nobody", "bad-source-address",
+     lambda h: Ether(src=h.mac, dst=h.peer_mac, type=0x86dd) / (b"\x60" + bytes(59))),
+    ("ARP hardware type", "bad-arp", lambda h: h.question(hwtype=6)),
+    ("ARP cut", "truncated-frame", lambda h: cut(h.question(), ETHER + 20)),
+]
+
+OF_BOTH = [
     ("TCP checksum", "bad-tcp-checksum", lambda h: tcp_frame(h, chksum=0x4321)),
     ("TCP header length", "bad-tcp-header", lambda h: tcp_frame(h, dataofs=4)),
     ("TCP header past the segment", "bad-tcp-header", lambda h: tcp_frame(h, dataofs=15)),
@@ -237,25 +248,62 @@ DROPPED = [
     ("SYN and RST", "bad-tcp-flags", lambda h: tcp_frame(h, flags=SYN | RST)),
     ("all TCP flags", "bad-tcp-flags", lambda h: tcp_frame(h, flags=0x3f)),
     ("RST of no flow", "unknown-flow-quiet", lambda h: tcp_frame(h, flags=RST)),
-    ("ICMP checksum", "bad-icmp", lambda h: h.ether() / h.ip() / ICMP(chksum=1)),
-    ("ICMP type", "icmp-ignored", lambda h: h.ether() / h.ip() / ICMP(type=13)),
-    ("ICMP error about nothing", "icmp-unknown-flow",
-     lambda h: h.ether() / h.ip() / ICMP(type=3, code=4, nexthopmtu=1200)
-     / IP(src=netns.VIP, dst=h.address) / TCP(sport=1883, dport=6000)),
-    ("ICMP error without quote", "bad-icmp",
-     lambda h: h.ether() / h.ip() / ICMP(type=3, code=4, nexthopmtu=1200)),
     ("frame cut in Ethernet", "truncated-frame", lambda h: cut(tcp_frame(h), ETHER)),
     ("frame cut in IP", "truncated-frame", lambda h: cut(tcp_frame(h), ETHER + 10)),
-    ("frame cut in TCP", "truncated-frame", lambda h: cut(tcp_frame(h), ETHER + IPV4 + 10)),
+    ("frame cut in TCP", "truncated-frame", lambda h: cut(tcp_frame(h), ETHER + rawhost.HEADER + 10)),
     ("frame cut in data", "truncated-frame", lambda h: cut(tcp_frame(h, payload=bytes(99)), 100)),
     ("other station", "foreign-mac", wrong_mac),
-    ("IPv6", "ipv6-unsupported", lambda h: Ether(src=h.mac, dst=h.peer_mac, type=0x86dd)
-     / (b"\x60" + bytes(59))),
     ("EtherType", "unknown-ethertype",
      lambda h: Ether(src=h.mac, dst=h.peer_mac, type=0x88b5) / bytes(50)),
-    ("ARP hardware type", "bad-arp", lambda h: arp(h, hwtype=6)),
-    ("ARP cut", "truncated-frame", lambda h: cut(arp(h), ETHER + 20)),
 ]
+
+SEGMENT = TCP(sport=6000, dport=1883)
+
+
+def to_group(host):
+    frame = tcp_frame(host)
+    frame[Ether].dst = rawhost.multicast_mac(netns.VIP)
+    return frame
+
+
+# Fragments as above; of extension headers the kernel leaves all as they are.
+OF_IPV6 = [
+    ("IP version", "bad-ip-header", lambda h: rewritten(tcp_frame(h), ETHER, b"\x45")),
+    ("payload length", "truncated-frame", lambda h: rewritten(tcp_frame(h), ETHER + 4, b"\x05")),
+    ("source multicast", "bad-source-address",
+     lambda h: h.ether() / IPv6(src="ff02::1", dst=netns.VIP) / SEGMENT),
+    ("source unspecified", "bad-source-address",
+     lambda h: h.ether() / IPv6(src="::", dst=netns.VIP) / SEGMENT),
+    ("source loopback", "bad-source-address",
+     lambda h: h.ether() / IPv6(src="::1", dst=netns.VIP) / SEGMENT),
+    ("source mapped", "bad-source-address",
+     lambda h: h.ether() / IPv6(src="::ffff:198.18.0.21", dst=netns.VIP) / SEGMENT),
+    ("source is the VIP", "bad-source-address",
+     lambda h: h.ether() / IPv6(src=netns.VIP, dst=netns.VIP) / SEGMENT),
+    ("foreign destination", "foreign-address",
+     lambda h: h.ether() / IPv6(src=h.address, dst=netns.CLIENTS.address("fa")) / SEGMENT),
+    ("mapped destination", "foreign-address",
+     lambda h: h.ether() / IPv6(src=h.address, dst="::ffff:198.18.0.10") / SEGMENT),
+    ("TCP to a group's station", "foreign-mac", to_group),
+    ("hop by hop", "ipv6-extension",
+     lambda h: h.ether() / h.ip() / IPv6ExtHdrHopByHop() / SEGMENT),
+    ("routing", "ipv6-extension",
+     lambda h: h.ether() / h.ip() / IPv6ExtHdrRouting(addresses=[netns.VIP]) / SEGMENT),
+    ("destination options", "ipv6-extension",
+     lambda h: h.ether() / h.ip() / IPv6ExtHdrDestOpt() / SEGMENT),
+    ("UDP", "unknown-protocol", lambda h: h.ether() / h.ip() / UDP(dport=1883)),
+    ("ICMP checksum", "bad-icmp", lambda h: h.ether() / h.ip() / ICMPv6EchoRequest(cksum=1)),
+    ("ICMP type", "icmp-ignored",
+     lambda h: h.ether() / h.ip() / ICMPv6Unknown(type=200, msgbody=bytes(4))),
+    ("ICMP error about nothing", "icmp-unknown-flow",
+     lambda h: h.ether() / h.ip() / ICMPv6PacketTooBig(mtu=1300)
+     / IPv6(src=netns.VIP, dst=h.address) / TCP(sport=1883, dport=6000)),
+    ("ICMP error without quote", "bad-icmp",
+     lambda h: h.ether() / h.ip() / ICMPv6PacketTooBig(mtu=1300)),
+    ("solicitation from beyond a router", "bad-neighbour", lambda h: h.question(hlim=64)),
+]
+
+DROPPED = OF_BOTH + (OF_IPV6 if rawhost.IS_IPV6 else OF_IPV4)
 
 
 @pytest.mark.parametrize("reason, build", [d[1:] for d in DROPPED], ids=[d[0] for d in DROPPED])
@@ -335,7 +383,7 @@ def test_blind_segments_do_not_end_a_live_flow(lb, host, companion, undisturbed)
     address, port = companion.local
     for flags, payload in ((RST, b""), (RST | ACK, b""), (FIN | ACK, b""), (SYN, b""),
                            (ACK, b"evil"), (PSH | ACK, bytes(4))):
-        spoofed = host.ether() / IP(src=address, dst=netns.VIP) / TCP(
+        spoofed = host.ether() / host.ip(src=address) / TCP(
             sport=port, dport=1883, flags=flags, seq=0x12345678, ack=0x9abcdef0) / payload
         host.send(spoofed)
     # Longer than a flow stays that an RST has ended.

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import guardian, netns, wait
 
+pytestmark = pytest.mark.ipv4
 PREFIX = "mqlb-quickstart"
 
 

@@ -14,6 +14,7 @@ from scapy.layers.l2 import ARP, Ether
 
 from tests.support import agent, capture, daemon, mqtt, netns, replay, wait
 
+pytestmark = pytest.mark.ipv4
 PORTS = {"sinks": 1885, "rabbit": 1883, "mosquitto": 1884, "played": 1886}
 HAPROXY_ADDRESS, HAPROXY_PORT = netns.client_addresses(2)[0], 1890
 NOBODY = 65534

@@ -21,7 +21,7 @@ def test_ports_run_out(balancer, topology, sinks, steady):
             clients = [dial(topology) for _ in range(2 * PORTS - 2)]
             assert [c.connect(f"port-{n}") for n, c in enumerate(clients)] == [0] * len(clients)
             assert states() <= {"warning", "exhausted"}
-            warning = f"19 of 20 SNAT ports toward {sink.address}:{sink.port} are in use"
+            warning = f"19 of 20 SNAT ports toward {netns.endpoint(sink.address, sink.port)} are in use"
             wait.until(lambda: warning in lb.errors(), 5, "the warning")
             # The last port, and one client too many: told in MQTT, and nobody else is disturbed.
             clients.append(dial(topology))

@@ -15,6 +15,7 @@ from scapy.utils import rdpcap, wrpcap
 
 from tests.support import daemon, mqtt, netns, wait
 
+pytestmark = pytest.mark.ipv4
 # Name, line, a word of the message.
 BAD_LINES = [
     ("unknown command", "frobnicate", "frobnicate"),

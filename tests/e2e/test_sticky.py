@@ -40,6 +40,7 @@ def seen_by(sinks):
     return found
 
 
+@pytest.mark.mixed
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_same_broker_from_any_address_and_port(balancer, sinks, loads, version):
     rounds = 5
@@ -74,6 +75,7 @@ def test_rabbitmq_reports_the_clients_address(balancer, rabbits, loads, version)
     reports_the_clients_address(balancer, rabbits, loads, version)
 
 
+@pytest.mark.mixed
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_mosquitto_behind_haproxy_reports_the_clients_address(balancer, mosquittos, loads,
                                                               version):

@@ -23,7 +23,7 @@ def dial(lb, topology):
     opened = []
 
     def connect(version=mqtt.V311, sequence=None, timeout=30, receive_buffer=None):
-        sock = topology.clients[0].socket()
+        sock = topology.clients[0].socket(netns.family_of(netns.VIP))
         opened.append(sock)
         sock.settimeout(timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -45,6 +45,7 @@ def record_of(sinks, client_id):
     return rows[0]
 
 
+@pytest.mark.mixed
 @pytest.mark.parametrize("version", mqtt.VERSIONS)
 def test_packets_pipelined_behind_connect(sinks, dial, version):
     sent = mqtt.Connect("pipelined", version).encode() \
@@ -61,6 +62,7 @@ def test_packets_pipelined_behind_connect(sinks, dial, version):
 
 
 # The longest password there is, and a CONNECT of over four such fields.
+@pytest.mark.mixed
 @pytest.mark.parametrize("fields", [1, 4])
 def test_large_connect(sinks, dial, fields):
     filler = {"password": b"p" * 65535} if fields == 1 else {
@@ -77,6 +79,7 @@ def test_large_connect(sinks, dial, fields):
     assert (record["bytes"], record["sha256"]) == (len(sent), digest(sent))
 
 
+@pytest.mark.mixed
 @pytest.mark.parametrize("version", mqtt.VERSIONS)
 def test_connect_byte_by_byte(sinks, dial, version):
     packet = mqtt.Connect("slow", version, user="u", password="p").encode()
@@ -93,6 +96,7 @@ def test_connect_byte_by_byte(sinks, dial, version):
     assert record["sha256"] == digest(packet + mqtt.publish("echo", b"and then", version=version))
 
 
+@pytest.mark.mixed
 def test_half_closing_client_still_receives(sinks, dial):
     for sink in sinks:
         sink.call("set", keep_half_closed=True)
@@ -107,6 +111,7 @@ def test_half_closing_client_still_receives(sinks, dial):
     assert client.receive() is None
 
 
+@pytest.mark.mixed
 def test_fin_and_reset_reach_the_other_side(sinks, dial, lb):
     for client_id, end, expected in (("fin", socket.socket.close, "closed"),
                                      ("reset", tcp.reset, "reset")):
@@ -121,7 +126,9 @@ def test_fin_and_reset_reach_the_other_side(sinks, dial, lb):
     assert client.receive() is None
 
 
-@pytest.mark.parametrize("before_wrap", [None, 1, 20, 100 << 20])
+@pytest.mark.parametrize("before_wrap", [
+    None, pytest.param(1, marks=pytest.mark.ipv4), pytest.param(20, marks=pytest.mark.mixed),
+    pytest.param(100 << 20, marks=pytest.mark.ipv4)])
 def test_200_megabytes_each_way(sinks, dial, before_wrap):
     """Also with the client's sequence numbers wrapping: in the SYN, in CONNECT, in the data."""
     sequence = None if before_wrap is None else WRAP - before_wrap
@@ -157,6 +164,7 @@ def test_200_megabytes_as_the_answers_sequence_wraps(sinks, dial, side):
     exchange_bulk(chosen, BULK)
 
 
+@pytest.mark.mixed
 def test_slow_reader_closes_and_opens_its_window(sinks, dial):
     size = 4 << 20
     client = dial(receive_buffer=4096)

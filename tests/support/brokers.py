@@ -83,7 +83,7 @@ class RabbitMq:
             "RABBITMQ_ENABLED_PLUGINS_FILE": inside("enabled_plugins"),
             "RABBITMQ_MNESIA_BASE": inside("mnesia"), "RABBITMQ_LOG_BASE": inside("log"),
             "RABBITMQ_GENERATED_CONFIG_DIR": inside("generated"),
-            "RABBITMQ_PID_FILE": inside("pid"),
+            "RABBITMQ_PID_FILE": inside("pid"), "ERL_CRASH_DUMP": inside("erl_crash.dump"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_ARGS,
             "ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": "4369",
         }
@@ -150,7 +150,7 @@ defaults
     timeout client 1h
     timeout server 1h
 frontend mqtt
-    bind {address}:{port} accept-proxy
+    bind {endpoint} accept-proxy
     log global
     option logasap
     tcp-request inspect-delay 10s
@@ -188,7 +188,7 @@ class Mosquitto:
         self._start(["/usr/sbin/mosquitto", "-c"], "mosquitto.conf",
                     _MOSQUITTO_CONF)
         self._start(["/usr/sbin/haproxy", "-db", "-f"], "haproxy.cfg",
-                    _HAPROXY_CONF.format(log="stdout", address=self.address, port=port))
+                    _HAPROXY_CONF.format(log="stdout", endpoint=netns.endpoint(self.address, port)))
 
     def _start(self, argv, name, text):
         path = os.path.join(self.directory, name)

@@ -5,6 +5,7 @@ import socket
 import struct
 
 from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 _ETH_P_ALL = 3
@@ -55,9 +56,13 @@ class Recorder:
                 break
             acks[tcp.sport] = tcp.ack
             if tcp.flags & _FIN:
-                size = frame[IP].len - frame[IP].ihl * 4 - tcp.dataofs * 4
+                size = _ip_payload(frame) - tcp.dataofs * 4
                 fins[tcp.sport] = (tcp.seq + size + 1) % 2**32
         return found
+
+
+def _ip_payload(frame):
+    return frame[IP].len - frame[IP].ihl * 4 if IP in frame else frame[IPv6].plen
 
 
 def _time_of(ancillary):

@@ -15,8 +15,8 @@ _CPUS = "@(0-1)"
 _BASE = f"""\
 port add clients device net_af_packet0 role client
 port add brokers device net_af_packet1 role backend
-address add clients {netns.CLIENT_GATEWAY}/24
-address add brokers {netns.BROKER_GATEWAY}/24
+address add clients {netns.CLIENT_GATEWAY}/{netns.CLIENTS.length}
+address add brokers {netns.BROKER_GATEWAY}/{netns.BROKERS.length}
 snat add outside range {netns.SNAT[0]} {netns.SNAT[1]}
 """
 
@@ -31,7 +31,7 @@ def program(name):
 
 
 def backend_line(pool_name, node):
-    return f"backend add {pool_name} {node.name} {node.address}:{node.port}"
+    return f"backend add {pool_name} {node.name} {netns.endpoint(node.address, node.port)}"
 
 
 def pool(name, nodes, *settings, port=1883, proxy_protocol="v2"):
@@ -43,7 +43,7 @@ def pool(name, nodes, *settings, port=1883, proxy_protocol="v2"):
         f"pool add {name} snat outside",
         f"pool set {name} proxy-protocol {proxy_protocol}",
         *(backend_line(name, node) for node in nodes),
-        f"listener add {name} {netns.VIP}:{port} pool {name}",
+        f"listener add {name} {netns.endpoint(netns.VIP, port)} pool {name}",
         *settings,
     ]) + "\n"
 

@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 
-from tests.support import mqtt
+from tests.support import mqtt, netns
 
 PATIENCE = 0.1  # seconds until the CONNACK
 AT_ONCE = 2000  # sockets
@@ -27,7 +27,7 @@ class Flood:
         self.tried = self.accepted = 0
 
     def start_one(self):
-        sock = socket.socket()
+        sock = socket.socket(netns.family_of(self._source))
         sock.setblocking(False)
         # RST instead of FIN: no port stays in TIME-WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

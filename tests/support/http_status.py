@@ -29,7 +29,7 @@ class Server:
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
             return
-        self.requests.append([*writer.get_extra_info("peername"), request.decode("latin-1")])
+        self.requests.append([*writer.get_extra_info("peername")[:2], request.decode("latin-1")])
         writer.write(b"HTTP/1.1 %d x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
                      % self.status)
         writer.close()

@@ -6,7 +6,7 @@ A process holds at most as many connections as it may open files: tests start se
 import asyncio
 import socket
 
-from tests.support import agent, mqtt
+from tests.support import agent, mqtt, netns
 
 _IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h
 
@@ -60,7 +60,7 @@ class Load:
         """Returns [CONNACK code or error, local address, local port]."""
         client_id, address, port = spec
         loop = asyncio.get_running_loop()
-        sock = socket.socket()
+        sock = socket.socket(netns.family_of(destination[0]))
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -68,7 +68,7 @@ class Load:
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((address, port))
             await loop.sock_connect(sock, destination)
-            local = sock.getsockname()
+            local = sock.getsockname()[:2]
             _, client = await loop.create_connection(
                 lambda: Client(client_id, version, keep_alive), sock=sock)
             self.clients.append(client)

@@ -7,6 +7,8 @@
         lb-clients        balancer              lb-brokers
         198.18.0.0/24                           198.18.1.0/24
 
+With MQLB_FAMILY=ipv6 in the environment the networks are 2001:db8:0:c::/64 and 2001:db8:0:b::/64,
+and hosts have the same numbers there; ipv6-ipv4 is IPv6 for clients only, ipv4-ipv6 for brokers.
 The balancer's two interfaces carry no kernel address: DPDK owns them. Nothing is ever made in the
 caller's own namespace. guardian.py removes all of it, however the caller ends.
 """
@@ -18,16 +20,43 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import dataclass
 
 from tests.support import guardian
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-VIP = "198.18.0.10"
-CLIENT_GATEWAY = "198.18.0.1"
-BROKER_GATEWAY = "198.18.1.1"
-SNAT = [f"198.18.1.{n}" for n in range(100, 110)]
 LB_CLIENTS, LB_BROKERS = "lb-clients", "lb-brokers"
+
+
+@dataclass(frozen=True)
+class Network:
+    """One side's addresses: all that is common to them, and its length in bits."""
+
+    prefix: str
+    length: int
+
+    def address(self, number):
+        return f"{self.prefix}{number}"
+
+    def __str__(self):
+        return f"{self.address(0)}/{self.length}"
+
+    @property
+    def is_ipv6(self):
+        return ":" in self.prefix
+
+
+_CLIENTS = {"ipv4": Network("198.18.0.", 24), "ipv6": Network("2001:db8:0:c::", 64)}
+_BROKERS = {"ipv4": Network("198.18.1.", 24), "ipv6": Network("2001:db8:0:b::", 64)}
+
+# What clients and what brokers speak: "ipv4", "ipv6", or "ipv6-ipv4" for clients and brokers apart.
+FAMILIES = os.environ.get("MQLB_FAMILY", "ipv4")
+CLIENTS, BROKERS = _CLIENTS[FAMILIES.split("-")[0]], _BROKERS[FAMILIES.split("-")[-1]]
+
+VIP = CLIENTS.address(10)
+CLIENT_GATEWAY, BROKER_GATEWAY = CLIENTS.address(1), BROKERS.address(1)
+SNAT = [BROKERS.address(n) for n in range(100, 110)]
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,16 +64,30 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def client_addresses(host):
     """The kernel's addresses of client host 1 or 2: its main one and fifteen others."""
-    return [f"198.18.0.{20 + host}"] + [f"198.18.0.{40 + 20 * host + n}" for n in range(15)]
+    return [CLIENTS.address(n) for n in (20 + host, *range(40 + 20 * host, 55 + 20 * host))]
 
 
 def unowned_addresses():
     """Client-side addresses that no kernel has: for hosts that tests play packet by packet."""
-    return [f"198.18.0.{n}" for n in range(128, 250)]
+    return [CLIENTS.address(n) for n in range(128, 250)]
 
 
 def broker_address(host):
-    return f"198.18.1.{10 + host}"
+    return BROKERS.address(10 + host)
+
+
+def endpoint(address, port):
+    """As configurations and URLs write it."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def alone(address):
+    """The address as a network of its own, for ip(8)."""
+    return f"{address}/{128 if ':' in address else 32}"
+
+
+def family_of(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _setns(fd):
@@ -64,6 +107,7 @@ class Namespace:
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         self._fd = os.open(os.path.join(guardian.NETNS_DIR, self.name), os.O_RDONLY)
         self._outer = threading.local()
+        self.network = None  # of its addresses
 
     def __enter__(self):
         outer = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
@@ -85,7 +129,7 @@ class Namespace:
 
     def connect(self, destination, source=None, timeout=10):
         """A connected TCP socket; `source` is an (address, port) to bind, port 0 for any."""
-        sock = self.socket()
+        sock = self.socket(family_of(destination[0]))
         try:
             sock.settimeout(timeout)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -205,12 +249,14 @@ class Topology:
             host = self._make(f"client{n}")
             self.clients.append(host)
             self._wire(host, "eth0", "br-clients", f"c{n}")
-            self._address(host, client_addresses(n), f"198.18.1.0/24 via {CLIENT_GATEWAY}")
+            self._address(host, CLIENTS, client_addresses(n))
+            route(host)
         for n in range(1, self._counts[1] + 1):
             host = self._make(f"broker{n}")
             self.brokers.append(host)
             self._wire(host, "eth0", "br-brokers", f"b{n}")
-            self._address(host, [broker_address(n)], f"198.18.0.0/24 via {BROKER_GATEWAY}")
+            self._address(host, BROKERS, [broker_address(n)])
+            route(host)
 
     def attach(self, name, interfaces):
         """A further host; its interfaces, {name: bridge}, carry no kernel address.
@@ -237,8 +283,32 @@ class Topology:
                            "gro", "off", "tso", "off"], stdout=subprocess.DEVNULL)
 
     @staticmethod
-    def _address(host, addresses, route):
-        host.ip(*(f"addr add {a}/24 dev eth0" for a in addresses), f"route add {route}")
+    def _address(host, network, addresses):
+        host.network = network
+        if network.is_ipv6:
+            # Nothing but what tests send: no address or packet of the kernel's own accord.
+            for scope in ("all", "default", "eth0"):
+                host.sysctl(**{f"net__ipv6__conf__{scope}__{key}": value for key, value in (
+                    ("addr_gen_mode", 1), ("accept_dad", 0), ("accept_ra", 0),
+                    ("router_solicitations", 0), ("keep_addr_on_down", 1), ("disable_ipv6", 0))})
+        host.ip(*(f"addr add {a}/{network.length} dev eth0" for a in addresses))
         host.sysctl(net__ipv4__ip_local_port_range="1024 65535",
                     net__core__somaxconn=16384,
                     net__ipv4__tcp_max_syn_backlog=16384)
+
+
+def route(host):
+    """A client's or broker's way to the other network; a link that goes down takes it along."""
+    if CLIENTS.is_ipv6 == BROKERS.is_ipv6:
+        other, gateway = ((BROKERS, CLIENT_GATEWAY) if host.network is CLIENTS else
+                          (CLIENTS, BROKER_GATEWAY))
+        host.ip(f"route add {other} via {gateway}")
+
+
+def link_down(host):
+    host.ip("link set eth0 down")
+
+
+def link_up(host):
+    host.ip("link set eth0 up")
+    route(host)

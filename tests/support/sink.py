@@ -27,7 +27,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         sock = transport.get_extra_info("socket")
-        self.record["peer"] = transport.get_extra_info("peername")
+        self.record["peer"] = transport.get_extra_info("peername")[:2]
         if self.sink.note_sequences:
             self.record["sequence"] = tcp.send_sequence(sock)
         full = self.sink.limit is not None and self.sink.open() >= self.sink.limit

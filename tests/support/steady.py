@@ -25,7 +25,7 @@ class Steady:
     @property
     def local(self):
         """The client's own address and port."""
-        return self._client.sock.getsockname()
+        return self._client.sock.getsockname()[:2]
 
     def _run(self):
         try:
