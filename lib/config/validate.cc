@@ -67,6 +67,19 @@ Result<void> check_host(const IpAddress& address, const std::string& owner) {
   return {};
 }
 
+// Brokers are reached by a port with an address of their family; a listener's address may be in no
+// network of a port, and its clients come by any port but the brokers'.
+Result<void> check_listener_mtu(const Model& model, const Listener& l) {
+  if (l.endpoint.address.is_v4()) return {};
+  for (const Port& port : model.ports) {
+    if (port.role == PortRole::backend || port.mtu >= kLeastMtuV6) continue;
+    return fail(label("listener", l.name) + ": IPv6 needs an MTU of at least " +
+                std::to_string(kLeastMtuV6) + ", and port '" + port.name +
+                "', which its clients may come by, has " + std::to_string(port.mtu));
+  }
+  return {};
+}
+
 // RFC 1122 section 3.2.1.3, RFC 3021: in a network with a broadcast address, its first and last
 // addresses are nobody's.
 Result<void> check_port_address(const Port& port, const wire::Prefix& own) {
@@ -376,6 +389,7 @@ Result<void> check_listeners(const Model& model) {
     const std::string me = label("listener", l.name);
     if (auto r = check_host(l.endpoint.address, me); !r) return r;
     if (l.endpoint.port == 0) return fail(me + ": port 0 is no port");
+    if (auto r = check_listener_mtu(model, l); !r) return r;
     const auto [other, is_new] = endpoints.emplace(l.endpoint, l.name);
     if (!is_new) {
       return fail(me + " has the same endpoint as listener '" + std::string(other->second) + "'");

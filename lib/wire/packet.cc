@@ -135,9 +135,10 @@ Drop reason_for_next_header(uint8_t next) {
   packet.frame_length = static_cast<uint16_t>(kEthernetHeader + total);
   packet.transport = packet.network + kIpv6Header;
   packet.transport_length = ip.payload_length();
+  const bool to_group = ip.destination().is_multicast_or_broadcast();
+  if (!own && !to_group) return Drop::foreign_mac;
   if (next == kProtocolIcmpv6) return parse_icmpv6(packet);
-  if (ip.destination().is_multicast_or_broadcast()) return Drop::ipv6_group;
-  if (!own) return Drop::foreign_mac;
+  if (to_group) return Drop::ipv6_group;
   if (next != kProtocolTcp) return reason_for_next_header(next);
   return parse_tcp(packet, checksum, [&] {
     return pseudo_header_v6(ip.addresses(), kProtocolTcp, packet.transport_length);

@@ -9,6 +9,7 @@
 
 using mqlb::config::Model;
 using mqlb::tests::endpoint;
+using mqlb::tests::in_ipv6;
 using mqlb::tests::ip;
 using mqlb::tests::prefix;
 using mqlb::tests::sample_model;
@@ -64,6 +65,127 @@ void accepts_valid(void**) {
     change.make(m);
     const auto r = config::validate(m);
     if (!r) fail_msg("%s: %s", change.message, r.error().message.c_str());
+  }
+}
+
+void accepts_ipv6(void**) {
+  const std::vector<Mistake> changes{
+      {"everything", [](Model& m) { m = in_ipv6(m); }},
+      {"clients alone",
+       [](Model& m) {
+         const Model six = in_ipv6(m);
+         m.ports[0] = six.ports[0];
+         m.listeners = six.listeners;
+       }},
+      {"brokers alone",
+       [](Model& m) {
+         const Model four = m;
+         m = in_ipv6(m);
+         m.ports[0] = four.ports[0];
+         m.listeners = four.listeners;
+       }},
+      {"the smallest MTU",
+       [](Model& m) {
+         m = in_ipv6(m);
+         m.ports[0].mtu = m.ports[1].mtu = 1280;
+       }},
+      {"a small MTU where IPv6 does not go",
+       [](Model& m) {
+         const Model six = in_ipv6(m);
+         m.ports[0] = six.ports[0];
+         m.listeners = six.listeners;
+         m.ports[1].mtu = 576;
+       }},
+      {"a listener in no port's network",
+       [](Model& m) { m.listeners[0].endpoint = endpoint("[2001:db8:ffff::1]:1883"); }},
+      {"a backend behind a gateway of the link",
+       [](Model& m) {
+         m = in_ipv6(m);
+         m.ports[1].addresses.push_back(prefix("fe80::1/64"));
+         m.routes[0].gateway = ip("fe80::fe");
+       }},
+      {"backends of both families behind one listener",
+       [](Model& m) {
+         const Model six = in_ipv6(m);
+         m.ports[1].addresses.push_back(six.ports[1].addresses[0]);
+         m.routes.push_back(six.routes[0]);
+         m.snat_pools[0].addresses.push_back(six.snat_pools[0].addresses[0]);
+         for (mqlb::config::Backend b : six.pools[0].backends) {
+           b.name += "-6";
+           m.pools[0].backends.push_back(b);
+         }
+       }},
+      {"the same listener for both families",
+       [](Model& m) {
+         const Model six = in_ipv6(m);
+         m.ports[0].addresses.push_back(six.ports[0].addresses[0]);
+         m.listeners.push_back(six.listeners[0]);
+         m.listeners[1].name = "mqtt-6";
+       }},
+  };
+  for (const Mistake& change : changes) {
+    Model m = sample_model();
+    change.make(m);
+    const auto r = config::validate(m);
+    if (!r) fail_msg("%s: %s", change.message, r.error().message.c_str());
+  }
+}
+
+// The mistakes that IPv6 brings along, in a configuration of IPv6 alone.
+void ipv6(void**) {
+  const std::vector<Mistake> mistakes{
+      {"of port 'clients': IPv6 needs an MTU of at least 1280",
+       [](Model& m) { m.ports[0].mtu = 1279; }},
+      {"of port 'brokers': IPv6 needs an MTU of at least 1280",
+       [](Model& m) { m.ports[1].mtu = 1279; }},
+      {"listener 'mqtt': IPv6 needs an MTU of at least 1280, and port 'clients', which its clients "
+       "may come by, has 1279",
+       [](Model& m) {
+         m.ports[0].mtu = 1279;
+         m.ports[0].addresses = {prefix("198.18.0.1/24")};
+       }},
+      {"port 'more', which its clients may come by, has 576",
+       [](Model& m) {
+         m.ports.push_back({"more", "net_af_packet2", config::PortRole::both, 576, {}});
+       }},
+      {"SNAT pool 'outside' has no IPv6 address to reach it from",
+       [](Model& m) { m.snat_pools[0].addresses = {ip("198.18.1.100")}; }},
+      {"backend 'four' of pool 'emqx': SNAT pool 'outside' has no IPv4 address to reach it from",
+       [](Model& m) {
+         m.ports[1].addresses.push_back(prefix("198.18.1.1/24"));
+         m.pools[0].backends.push_back({"four", endpoint("198.18.1.11:1883")});
+       }},
+      {"no port's network and no route contains 2001:db8::1",
+       [](Model& m) { m.pools[0].backends[0].endpoint = endpoint("[2001:db8::1]:1883"); }},
+      // No route of the other family leads there, however short its prefix.
+      {"no port's network and no route contains 198.18.1.11",
+       [](Model& m) {
+         m.routes.push_back({prefix("::/0"), in_ipv6(ip("198.18.1.254"))});
+         m.pools[0].backends[0].endpoint = endpoint("198.18.1.11:1883");
+       }},
+      {"gateway 198.18.1.254 is of the other family",
+       [](Model& m) { m.routes[0].gateway = ip("198.18.1.254"); }},
+      {"is reached by port 'clients', which has role client",
+       [](Model& m) { m.pools[0].backends[2].endpoint.address = in_ipv6(ip("198.18.0.20")); }},
+      {":: is not the address of a host",
+       [](Model& m) { m.listeners[0].endpoint = endpoint("[::]:1883"); }},
+      {"ff02::1 is not the address of a host",
+       [](Model& m) { m.pools[0].backends[0].endpoint = endpoint("[ff02::1]:1883"); }},
+      {"ff0e::1 is not the address of a host",
+       [](Model& m) { m.snat_pools[0].addresses.push_back(ip("ff0e::1")); }},
+      {"has host bits set: did you mean 2001:db8::/32?",
+       [](Model& m) { m.routes[0].prefix = prefix("2001:db8::1/32"); }},
+      {"is the address of listener 'mqtt'",
+       [](Model& m) { m.snat_pools[0].addresses.push_back(m.listeners[0].endpoint.address); }},
+  };
+  for (const Mistake& mistake : mistakes) {
+    Model m = in_ipv6(sample_model());
+    mistake.make(m);
+    const auto r = config::validate(m);
+    if (r) fail_msg("accepted, but should say: %s", mistake.message);
+    if (r.error().message.find(mistake.message) == std::string::npos) {
+      fail_msg("said: %s\nshould say: %s", r.error().message.c_str(), mistake.message);
+    }
   }
 }
 
@@ -339,8 +461,12 @@ void listeners_and_settings(void**) {
 
 int main() {
   const CMUnitTest tests[] = {
-      cmocka_unit_test(accepts_valid),          cmocka_unit_test(ports),
-      cmocka_unit_test(routes_and_snat),        cmocka_unit_test(pools),
+      cmocka_unit_test(accepts_valid),
+      cmocka_unit_test(accepts_ipv6),
+      cmocka_unit_test(ipv6),
+      cmocka_unit_test(ports),
+      cmocka_unit_test(routes_and_snat),
+      cmocka_unit_test(pools),
       cmocka_unit_test(listeners_and_settings),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);

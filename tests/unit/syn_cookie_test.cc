@@ -187,6 +187,101 @@ void test_only_for_the_one_who_got_it(void**) {
   }
 }
 
+// The address that an IPv4 address looks like in IPv6 to whoever reads only its last four octets.
+wire::Endpoint look_alike(const wire::Endpoint& e, std::initializer_list<uint8_t> front) {
+  std::array<uint8_t, 16> octets{};
+  std::copy(front.begin(), front.end(), octets.begin());
+  e.address.store_v4(&octets[12]);
+  return {wire::IpAddress::load_v6(octets.data()), e.port};
+}
+
+void test_ipv6_addresses(void**) {
+  SynCookies cookies(kSecret);
+  const Instant now = at(1000s);
+  const wire::Endpoint client = client_endpoint_v6();
+  const wire::Endpoint listener = listener_endpoint_v6();
+  for (const bool timestamps : {false, true}) {
+    const Negotiated n = with(timestamps);
+    const auto cookie = cookies.make(client, listener, kIsn, n, now);
+    const auto holds = [&](const wire::Endpoint& c, const wire::Endpoint& l) {
+      return cookies.check(c, l, kIsn, cookie.iss, echo(cookie, n), now).has_value();
+    };
+    assert_true(holds(client, listener));
+    // Each bit of both addresses counts: nobody in the same /64 has it either.
+    for (unsigned bit = 0; bit < 128; ++bit) {
+      for (const bool of_client : {true, false}) {
+        auto octets = (of_client ? client : listener).address.octets();
+        octets[bit / 8] ^= static_cast<uint8_t>(1U << (bit % 8));
+        const auto other = wire::IpAddress::load_v6(octets.data());
+        assert_false(of_client ? holds({other, client.port}, listener)
+                               : holds(client, {other, listener.port}));
+      }
+    }
+    assert_false(holds({client.address, 40001}, listener));
+    assert_false(holds(client, {listener.address, 8883}));
+    assert_false(holds({listener.address, client.port}, {client.address, listener.port}));
+  }
+}
+
+// A cookie of IPv4 does not hold for an IPv6 address that ends alike, nor the other way round.
+void test_families_apart(void**) {
+  SynCookies cookies(kSecret);
+  const Instant now = at(1000s);
+  const std::initializer_list<uint8_t> fronts[] = {
+      {},                                          // ::198.18.0.7
+      {0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0},  // ::ffff:0:198.18.0.7
+      {0, 0x64, 0xff, 0x9b},                       // 64:ff9b::198.18.0.7
+      {0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0xff, 0xff},
+  };
+  for (const bool timestamps : {false, true}) {
+    const Negotiated n = with(timestamps);
+    const wire::Endpoint client = client_endpoint();
+    const wire::Endpoint listener = listener_endpoint();
+    const auto four = cookies.make(client, listener, kIsn, n, now);
+    for (const auto& front : fronts) {
+      const wire::Endpoint client_six = look_alike(client, front);
+      const wire::Endpoint listener_six = look_alike(listener, front);
+      assert_false(client_six.address.is_v4());
+      const auto six = cookies.make(client_six, listener_six, kIsn, n, now);
+      const auto check = [&](const wire::Endpoint& c, const wire::Endpoint& l,
+                             const tcp::Cookie& cookie) {
+        return cookies.check(c, l, kIsn, cookie.iss, echo(cookie, n), now).has_value();
+      };
+      assert_true(check(client_six, listener_six, six));
+      assert_false(check(client_six, listener_six, four));
+      assert_false(check(client, listener, six));
+      assert_false(check(client_six, listener, four));
+      assert_false(check(client, listener_six, four));
+    }
+  }
+}
+
+// Segments that overtake the first are known in IPv6, too.
+void test_early_ipv6(void**) {
+  SynCookies cookies(kSecret);
+  const Instant now = at(1000s);
+  const wire::Endpoint client = client_endpoint_v6();
+  const wire::Endpoint listener = listener_endpoint_v6();
+  for (const bool timestamps : {false, true}) {
+    const Negotiated n = with(timestamps);
+    const auto cookie = cookies.make(client, listener, kIsn, n, now);
+    const auto early = [&](const wire::Endpoint& c, uint32_t ahead) {
+      return cookies.is_early(c, listener, kIsn + 1 + ahead, cookie.iss, echo(cookie, n), now);
+    };
+    assert_true(early(client, 0) && early(client, 1440) && early(client, 14400));
+    assert_false(early(client, 100000));
+    size_t others = 0;
+    for (uint32_t i = 1; i <= 256; ++i) {
+      auto octets = client.address.octets();
+      octets[15] ^= static_cast<uint8_t>(i);
+      octets[14] = static_cast<uint8_t>(i >> 8);
+      const wire::Endpoint other{wire::IpAddress::load_v6(octets.data()), client.port};
+      if (other != client && early(other, 1440)) ++others;
+    }
+    assert_in_range(others, 0, 4);  // promised is one in 2^9
+  }
+}
+
 // A client cannot talk itself into options by another echo.
 void test_echo_is_bound(void**) {
   SynCookies cookies(kSecret);
@@ -290,6 +385,9 @@ int main() {
       cmocka_unit_test(test_expiry),
       cmocka_unit_test(test_key_epochs),
       cmocka_unit_test(test_only_for_the_one_who_got_it),
+      cmocka_unit_test(test_ipv6_addresses),
+      cmocka_unit_test(test_families_apart),
+      cmocka_unit_test(test_early_ipv6),
       cmocka_unit_test(test_echo_is_bound),
       cmocka_unit_test(test_timestamp_clock),
       cmocka_unit_test(test_timestamp_wrap),
