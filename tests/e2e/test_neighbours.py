@@ -45,11 +45,17 @@ def test_addresses_are_announced_at_the_start(balancer, topology, sinks):
     assert {a for a in map(announced, frames) if a} == set(OURS)
 
 
+def ask(host, address):
+    """The answer to a question of the host's; announcements are none."""
+    host.send(host.question(address))
+    answer = host.receive(lambda f: answered_address(f) == address and announced(f) is None)
+    assert answer is not None
+    return answer
+
+
 @pytest.mark.parametrize("address", OURS)
 def test_questions_are_answered(host, topology, address):
-    host.send(host.question(address))
-    answer = host.receive(lambda f: answered_address(f) == address)
-    assert answer is not None
+    answer = ask(host, address)
     mac = answer[ARP].hwsrc if ARP in answer else answer[ICMPv6NDOptDstLLAddr].lladdr
     assert mac == topology.balancer.mac(netns.LB_CLIENTS)
     assert (answer[Ether].src, answer[Ether].dst) == (mac, host.mac)
@@ -57,19 +63,21 @@ def test_questions_are_answered(host, topology, address):
 
 @needs_ipv6
 def test_answer_to_a_question(host):
-    host.send(host.question())
-    answer = host.receive(lambda f: answered_address(f) == netns.VIP)
+    answer = ask(host, netns.VIP)
     message, header = answer[ICMPv6ND_NA], answer[IPv6]
     assert (message.R, message.S, message.O) == (0, 1, 1)
     assert (header.src, header.dst, header.hlim) == (netns.VIP, host.address, 255)
 
 
 @needs_ipv6
-def test_duplicate_address_detection_is_answered_to_all(host):
+def test_duplicate_address_detection_is_answered_to_all(lb, host):
     """Somebody is about to take our address (RFC 4862 section 5.4.2)."""
+    before = lb.counters()["event", "neighbour-answered"]
     host.send(host.question(src="::"))
     answer = host.receive(lambda f: announced(f) == netns.VIP)
     assert answer is not None
+    # It looks like an announcement, of which there are some in these seconds.
+    wait.until(lambda: lb.counters()["event", "neighbour-answered"] > before, 2, "an answer")
     assert (answer[Ether].dst, answer[ICMPv6ND_NA].S) == ("33:33:00:00:00:01", 0)
 
 
