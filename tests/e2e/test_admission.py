@@ -45,7 +45,6 @@ def hundred_sources(topology):
     topology.clients[0].ip(*(f"addr del {a}/{netns.CLIENTS.length} dev eth0" for a in addresses))
 
 
-@pytest.mark.ipv4
 def test_one_source_does_not_hinder_a_hundred(lb, topology, sinks, loads, hundred_sources):
     """It connects as fast as the machine can, and may 100 times a second."""
     limit(lb, "source-rate 100")

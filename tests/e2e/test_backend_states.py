@@ -70,7 +70,6 @@ def test_drain_lets_clients_stay_and_takes_none(lb, topology, sinks, loads, stea
     assert homes(lb, ids) == before
 
 
-@pytest.mark.ipv4
 def test_pace_of_a_drain(lb, sinks, loads):
     """500 a second, within a tenth, and none comes back."""
     victim = sinks[1]
@@ -99,7 +98,6 @@ def test_pace_of_a_drain(lb, sinks, loads):
     assert not at(victim)
 
 
-@pytest.mark.ipv4
 def test_maintenance_closes_at_the_pools_rate(lb, sinks, loads):
     lb.commands(f"pool set {POOL} close-rate 200")
     connect(loads[0], [f"maintained-{i}" for i in range(900)], netns.client_addresses(1)[0])
@@ -145,7 +143,6 @@ def test_backup_waits_for_all_others_to_go(lb, topology, sinks):
         assert at(backup) == {ids[0]}
 
 
-@pytest.mark.ipv4
 def test_slow_start_brings_its_clients_back_and_moves_no_other(lb, sinks):
     seconds = 4
     lb.commands(f"pool set {POOL} slow-start {seconds}")

@@ -13,7 +13,6 @@ import pytest
 
 from tests.support import agent, daemon, netns, wait
 
-pytestmark = pytest.mark.ipv4
 POOL = "mqtt"
 PORT = 1887
 CLIENTS = 5000
