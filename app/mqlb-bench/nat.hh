@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "app/mqlb-bench/fleet.hh"
+#include "lib/base/huge_pages.hh"
 #include "lib/engine/arrival.hh"
 #include "lib/flow/proxy_table.hh"
 #include "lib/flow/worker_table.hh"
@@ -48,7 +49,8 @@ class Nat {
   flow::WorkerTable flows_;
   flow::ProxyTable back_;
   // Where the way back is: by SNAT address, broker and port.
-  std::vector<flow::SnatPorts::Use> uses_;
+  base::HugePages port_memory_;
+  std::pmr::vector<flow::SnatPorts::Use> uses_{&port_memory_};
   std::array<engine::Arrival, kBurst> arrivals_;
   base::CoreCounters counters_;
   std::array<engine::BackendCounters, config::kMaxBackends> backends_;

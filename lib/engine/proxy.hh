@@ -13,6 +13,7 @@
 #include <optional>
 #include <vector>
 
+#include "lib/base/huge_pages.hh"
 #include "lib/base/result.hh"
 #include "lib/base/slab.hh"
 #include "lib/base/timer_wheel.hh"
@@ -80,8 +81,8 @@ class alignas(base::kCacheLine) Proxy {
   void seek(Arrival& arrival, const wire::IpAddress& source, config::SnatId snat) const {
     const wire::TcpView tcp = arrival.packet.tcp();
     const uint16_t broker = context_.addresses.broker({source, tcp.source_port()});
-    const flow::SnatPorts* table = broker == EndpointMap::kNone ? nullptr : ports(broker, snat);
-    arrival.port = table == nullptr ? nullptr : table->use_of(tcp.destination_port());
+    const size_t i = table_of(broker, snat);
+    arrival.port = i < port_maps_.size() ? port_maps_[i].find(tcp.destination_port()) : nullptr;
     if (arrival.port != nullptr) __builtin_prefetch(arrival.port);
   }
   // TCP segments to our SNAT addresses, each sought. Takes the frames.
@@ -189,8 +190,11 @@ class alignas(base::kCacheLine) Proxy {
   void watch_ends(const wire::Packet& packet, flow::ProxyFlow& f);
   void reset_at(const flow::ProxyFlow& f, base::Seq32 seq);
   void reset_client(const flow::ProxyFlow& f, const Release& message);
+  [[nodiscard]] static size_t table_of(uint16_t broker, config::SnatId snat) {
+    return size_t{broker} * config::kMaxSnats + snat;
+  }
   [[nodiscard]] flow::SnatPorts* ports(uint16_t broker, config::SnatId snat) const {
-    const size_t i = size_t{broker} * config::kMaxSnats + snat;
+    const size_t i = table_of(broker, snat);
     return i < ports_.size() ? ports_[i].ports.get() : nullptr;
   }
   [[nodiscard]] Opening& opening(const flow::ProxyFlow& f) { return opening_[f.opening]; }
@@ -209,13 +213,15 @@ class alignas(base::kCacheLine) Proxy {
   size_t kept_bytes_ = 0;  // memory of all Opening::held
   static constexpr size_t kShortConnect = 256;
   std::unique_ptr<uint8_t[]> copies_;  // by opening, of CONNECTs that are as short as most
+  base::HugePages port_memory_;
   struct PortTable {
     wire::IpAddress address;  // what the SNAT id meant when the table was made
     std::unique_ptr<flow::SnatPorts> ports;
   };
-  std::vector<PortTable> ports_;  // [broker][snat]
-  std::vector<Turns> turns_;      // by pool
-  uint64_t opened_ = 0;           // for UNIQUE_ID
+  std::vector<PortTable> ports_;                 // by table_of()
+  std::vector<flow::SnatPorts::Map> port_maps_;  // theirs, empty where there is no table
+  std::vector<Turns> turns_;                     // by pool
+  uint64_t opened_ = 0;                          // for UNIQUE_ID
   size_t next_snat_ = 0;
   TokenBucket check_bucket_;
 };

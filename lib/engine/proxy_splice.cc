@@ -40,6 +40,7 @@ void Proxy::adopt_snapshot() {
   const config::Snapshot& snapshot = *context_.snapshot;
   check_bucket_.set_rate(kCheckSegmentsPerSecond);
   ports_.resize(context_.addresses.broker_count() * config::kMaxSnats);
+  port_maps_.resize(ports_.size());
   for (const config::PoolEntry& pool : snapshot.pools) {
     for (const config::BackendId backend : pool.backends) {
       for (const config::SnatId snat : pool.snats) {
@@ -51,7 +52,8 @@ void Proxy::adopt_snapshot() {
 
 void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
   const config::SnatEntry& entry = context_.snapshot->snats[snat];
-  PortTable& table = ports_[size_t{broker} * config::kMaxSnats + snat];
+  const size_t number = table_of(broker, snat);
+  PortTable& table = ports_[number];
   if (table.ports != nullptr && table.address == entry.address) return;
   // An id comes to mean another address only when no flow uses it any more.
   const std::vector<CoreIndex>& proxies = context_.shared.proxies;
@@ -67,7 +69,8 @@ void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
   table.ports = std::make_unique<flow::SnatPorts>(
       entry.first_port, entry.last_port, own, static_cast<uint16_t>(proxies.size()),
       context_.shared.random * (broker + 1U), comes_here,
-      config::check_port_count(entry.first_port, entry.last_port));
+      config::check_port_count(entry.first_port, entry.last_port), &port_memory_);
+  port_maps_[number] = table.ports->map();
 }
 
 // While a packet is acted on, the records of those behind it are on their way.

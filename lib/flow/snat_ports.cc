@@ -4,15 +4,18 @@ namespace mqlb::flow {
 
 SnatPorts::SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t modulus,
                      uint32_t start, const std::function<bool(uint16_t port)>& preferred,
-                     uint16_t reserved)
-    : modulus_(modulus) {
+                     uint16_t reserved, std::pmr::memory_resource* memory)
+    : uses_(memory), slots_(memory) {
   const unsigned to_residue = (unsigned{residue} + modulus - unsigned{first} % modulus) % modulus;
-  base_ = first + to_residue;
-  if (base_ > last) return;
-  count_ = (last - base_) / modulus + 1;
-  uses_.resize(count_);
-  slots_.resize(count_);
-  const auto count = static_cast<uint32_t>(count_);
+  const unsigned base = first + to_residue;
+  if (base > last) return;
+  const uint32_t count = (last - base) / modulus + 1;
+  uses_.resize(count);
+  slots_.resize(count);
+  map_.uses_ = uses_.data();
+  map_.base_ = static_cast<uint16_t>(base);
+  map_.modulus_ = modulus;
+  map_.count_ = static_cast<uint16_t>(count);
   for (uint32_t i = 0; i < count; ++i) {
     const auto slot = static_cast<SlotIndex>((start % count + i) % count);
     if (unsigned{last} - port_of(slot) < reserved) continue;
@@ -49,7 +52,7 @@ std::optional<uint16_t> SnatPorts::take(FlowIndex flow, uint32_t now, uint32_t q
 }
 
 void SnatPorts::give_back(uint16_t port, base::Seq32 last_seq, uint32_t now) {
-  const size_t i = index_of(port);
+  const size_t i = map_.index_of(port);
   uses_[i] = Use::free_since(now);
   slots_[i].last_seq = last_seq.raw();
   slots_[i].used = true;
@@ -58,7 +61,7 @@ void SnatPorts::give_back(uint16_t port, base::Seq32 last_seq, uint32_t now) {
 }
 
 std::optional<base::Seq32> SnatPorts::last_seq(uint16_t port) const {
-  const size_t i = index_of(port);
+  const size_t i = map_.index_of(port);
   if (i >= slots_.size() || !slots_[i].used) return std::nullopt;
   return base::Seq32(slots_[i].last_seq);
 }

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory_resource>
 #include <optional>
 #include <vector>
 
@@ -25,9 +26,10 @@ class SnatPorts {
   // Ports first..last that are congruent to `residue` modulo `modulus` (how ports are shared among
   // proxies). start: a random number, so that a restarted balancer does not begin where it began
   // before. preferred: asked once for each port; if it is empty, all are. The last `reserved` ports
-  // of the range are never given out.
+  // of the range are never given out. memory: outlives this.
   SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t modulus, uint32_t start,
-            const std::function<bool(uint16_t port)>& preferred = {}, uint16_t reserved = 0);
+            const std::function<bool(uint16_t port)>& preferred = {}, uint16_t reserved = 0,
+            std::pmr::memory_resource* memory = std::pmr::get_default_resource());
 
   enum class Choice : uint8_t { preferred, any };
   // The next free port for `flow`, or nullopt: all are in use or in quarantine. A preferred one as
@@ -56,11 +58,33 @@ class SnatPorts {
   };
   static_assert(sizeof(Use) == 4);
 
-  // Null for a port that is not among ours. Any port number may be asked.
-  [[nodiscard]] const Use* use_of(uint16_t port) const {
-    const size_t i = index_of(port);
-    return i < count_ ? &uses_[i] : nullptr;
-  }
+  // Where the use of each port is: small, since each packet reads one, and many of them are in use.
+  class Map {
+   public:
+    // Null for a port that is not among them. Any port number may be asked.
+    [[nodiscard]] const Use* find(uint16_t port) const {
+      const size_t i = index_of(port);
+      return i < count_ ? &uses_[i] : nullptr;
+    }
+
+   private:
+    friend SnatPorts;
+    // Slots follow each other in steps of the modulus from base_.
+    [[nodiscard]] size_t index_of(uint16_t port) const {
+      const unsigned distance = unsigned{port} - base_;
+      if (modulus_ == 1) return distance;
+      return distance % modulus_ == 0 ? distance / modulus_ : count_;
+    }
+
+    const Use* uses_ = nullptr;
+    uint16_t base_ = 0;
+    uint16_t modulus_ = 1;
+    uint16_t count_ = 0;  // of slots: there is no port 0, so at most 65,535
+  };
+  static_assert(sizeof(Map) == 16);
+  // Good while this lives.
+  [[nodiscard]] const Map& map() const { return map_; }
+  [[nodiscard]] const Use* use_of(uint16_t port) const { return map_.find(port); }
   // kNoFlow if the port is not taken.
   [[nodiscard]] FlowIndex lookup(uint16_t port) const {
     const Use* use = use_of(port);
@@ -75,7 +99,7 @@ class SnatPorts {
   [[nodiscard]] uint32_t quarantined(uint32_t now, uint32_t quarantine) const;
 
  private:
-  using SlotIndex = uint16_t;  // there is no port 0, so at most 65,535 slots
+  using SlotIndex = uint16_t;
   static constexpr SlotIndex kEnd = 0xffff;
   struct Slot {
     uint32_t last_seq = 0;
@@ -85,14 +109,8 @@ class SnatPorts {
   };
   static_assert(sizeof(Slot) == 8);
 
-  // Slots follow each other in steps of the modulus from base_.
-  [[nodiscard]] size_t index_of(uint16_t port) const {
-    const unsigned distance = static_cast<unsigned>(port) - base_;
-    if (modulus_ == 1) return distance;
-    return distance % modulus_ == 0 ? distance / modulus_ : count_;
-  }
   [[nodiscard]] uint16_t port_of(SlotIndex slot) const {
-    return static_cast<uint16_t>(base_ + slot * modulus_);
+    return static_cast<uint16_t>(map_.base_ + slot * map_.modulus_);
   }
   // Free slots, linked by Slot::next.
   struct Queue {
@@ -109,15 +127,13 @@ class SnatPorts {
     return has_rested(queue.head, now, quarantine);
   }
 
-  unsigned base_ = 0;
-  unsigned modulus_ = 1;
+  Map map_;
   uint32_t in_use_ = 0;
   uint32_t capacity_ = 0;
-  size_t count_ = 0;  // of slots: a vector would have to divide
   Queue preferred_;
   Queue others_;
-  std::vector<Use> uses_;
-  std::vector<Slot> slots_;
+  std::pmr::vector<Use> uses_;
+  std::pmr::vector<Slot> slots_;
 };
 
 }  // namespace mqlb::flow

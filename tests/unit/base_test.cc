@@ -1,11 +1,16 @@
-// Byte reader and writer that fail closed, and sequence numbers on their circle.
+// Byte reader and writer that fail closed, sequence numbers on their circle, and large pages.
+#include <algorithm>
 #include <array>
 #include <iterator>
+#include <map>
+#include <random>
+#include <set>
 #include <type_traits>
 #include <vector>
 
 #include "lib/base/bytes.hh"
 #include "lib/base/glob.hh"
+#include "lib/base/huge_pages.hh"
 #include "lib/base/seq32.hh"
 #include "tests/support/cmocka.hh"
 
@@ -225,11 +230,66 @@ void test_globs(void**) {
   assert_false(matches_glob("*a*a*a*a*a*b", std::string(65535, 'a')));
 }
 
+// Whatever is taken and given back in whatever order: what one array holds, no other one writes.
+void test_huge_pages_overlap_nowhere(void**) {
+  HugePages memory;
+  std::mt19937 random(1);
+  std::map<uint8_t*, std::pair<size_t, uint8_t>> held;
+  const auto check = [](uint8_t* p, size_t size, uint8_t mark) {
+    assert_int_equal(p[0], mark);
+    assert_int_equal(p[size / 2], mark);
+    assert_int_equal(p[size - 1], mark);
+  };
+  for (unsigned i = 0; i < 3000; ++i) {
+    if (held.size() > 40 || (!held.empty() && random() % 3 == 0)) {
+      auto one = std::next(held.begin(), static_cast<int>(random() % held.size()));
+      check(one->first, one->second.first, one->second.second);
+      memory.deallocate(one->first, one->second.first);
+      held.erase(one);
+      continue;
+    }
+    const size_t size = 1 + random() % (size_t{1} << (random() % 23));  // some above a page
+    auto* p = static_cast<uint8_t*>(memory.allocate(size));
+    assert_int_equal(reinterpret_cast<uintptr_t>(p) % 64, 0);
+    const auto mark = static_cast<uint8_t>(random());
+    std::fill_n(p, size, mark);
+    assert_true(held.emplace(p, std::pair(size, mark)).second);
+  }
+  for (const auto& [p, what] : held) {
+    check(p, what.first, what.second);
+    memory.deallocate(p, what.first);
+  }
+}
+
+void test_huge_pages_are_shared_and_used_again(void**) {
+  constexpr size_t kPage = size_t{2} << 20;
+  constexpr size_t kSize = 65'535 * 4;  // eight fill a page
+  HugePages memory;
+  std::set<uintptr_t> pages;
+  std::vector<void*> held;
+  for (unsigned i = 0; i < 16; ++i) {
+    held.push_back(memory.allocate(kSize));
+    pages.insert(reinterpret_cast<uintptr_t>(held.back()) / kPage);
+  }
+  assert_int_equal(pages.size(), 2);
+  for (unsigned i = 0; i < 1000; ++i) {
+    memory.deallocate(held[i % 16], kSize);
+    held[i % 16] = memory.allocate(kSize - i % 100);  // its size when rounded
+    pages.insert(reinterpret_cast<uintptr_t>(held[i % 16]) / kPage);
+  }
+  assert_int_equal(pages.size(), 2);
+  const auto large = reinterpret_cast<uintptr_t>(memory.allocate(kPage + 1));
+  assert_int_equal(large % kPage, 0);
+  memory.deallocate(reinterpret_cast<void*>(large), kPage + 1);
+}
+
 }  // namespace
 
 int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(test_globs),
+      cmocka_unit_test(test_huge_pages_overlap_nowhere),
+      cmocka_unit_test(test_huge_pages_are_shared_and_used_again),
       cmocka_unit_test(test_loads_and_stores),
       cmocka_unit_test(test_text_and_bytes),
       cmocka_unit_test(test_reader_reads_in_order),
