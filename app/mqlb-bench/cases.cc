@@ -11,6 +11,7 @@
 #include <functional>
 
 #include "app/mqlb-bench/nat.hh"
+#include "lib/base/huge_pages.hh"
 #include "lib/base/random.hh"
 #include "lib/maglev/maglev.hh"
 
@@ -146,12 +147,12 @@ wire::Segment stray(base::Random& random, const wire::Endpoint& to, uint8_t flag
   return s;
 }
 
-// Bytes that this process holds from DPDK's heap and from the C library's.
+// Bytes that this process holds from DPDK's heap, from the C library's, and in pages of its own.
 size_t allocated_bytes() {
   rte_malloc_socket_stats dpdk{};
   rte_malloc_get_socket_stats(static_cast<int>(rte_socket_id()), &dpdk);
   const struct mallinfo2 libc = mallinfo2();
-  return dpdk.heap_allocsz_bytes + libc.uordblks + libc.hblkhd;
+  return dpdk.heap_allocsz_bytes + libc.uordblks + libc.hblkhd + base::HugePages::mapped();
 }
 
 std::vector<maglev::Member> members(size_t count) {

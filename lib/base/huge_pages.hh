@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -25,8 +26,11 @@ class HugePages final : public std::pmr::memory_resource {
   HugePages(const HugePages&) = delete;
   HugePages& operator=(const HugePages&) = delete;
   ~HugePages() override {
-    for (std::byte* page : pages_) munmap(page, kPage);
+    for (std::byte* page : pages_) unmap(page, kPage);
   }
+
+  // Bytes that the whole process has of such memory, for reports. Any thread.
+  [[nodiscard]] static size_t mapped() { return mapped_.load(std::memory_order_relaxed); }
 
  private:
   static constexpr size_t kPage = size_t{2} << 20;
@@ -53,7 +57,7 @@ class HugePages final : public std::pmr::memory_resource {
   }
   void do_deallocate(void* p, size_t bytes, size_t) override {
     if (bytes > kPage) {
-      munmap(p, whole_pages(bytes));
+      unmap(p, whole_pages(bytes));
     } else {
       unused_[class_of(rounded(bytes))].push_back(static_cast<std::byte*>(p));
     }
@@ -76,8 +80,15 @@ class HugePages final : public std::pmr::memory_resource {
     if (before > 0) munmap(begin, before);
     munmap(begin + before + bytes, kPage - before);
     madvise(begin + before, bytes, MADV_HUGEPAGE);
+    mapped_.fetch_add(bytes, std::memory_order_relaxed);
     return begin + before;
   }
+  static void unmap(void* p, size_t bytes) {
+    munmap(p, bytes);
+    mapped_.fetch_sub(bytes, std::memory_order_relaxed);
+  }
+
+  static inline std::atomic<size_t> mapped_ = 0;
 
   std::vector<std::byte*> pages_;
   std::byte* next_ = nullptr;                       // in the last page, what was never given out

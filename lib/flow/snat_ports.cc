@@ -5,7 +5,7 @@ namespace mqlb::flow {
 SnatPorts::SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t modulus,
                      uint32_t start, const std::function<bool(uint16_t port)>& preferred,
                      uint16_t reserved, std::pmr::memory_resource* memory)
-    : uses_(memory), slots_(memory) {
+    : uses_(memory) {
   const unsigned to_residue = (unsigned{residue} + modulus - unsigned{first} % modulus) % modulus;
   const unsigned base = first + to_residue;
   if (base > last) return;

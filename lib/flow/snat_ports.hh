@@ -26,7 +26,7 @@ class SnatPorts {
   // Ports first..last that are congruent to `residue` modulo `modulus` (how ports are shared among
   // proxies). start: a random number, so that a restarted balancer does not begin where it began
   // before. preferred: asked once for each port; if it is empty, all are. The last `reserved` ports
-  // of the range are never given out. memory: outlives this.
+  // of the range are never given out. memory: for what packets ask; outlives this.
   SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t modulus, uint32_t start,
             const std::function<bool(uint16_t port)>& preferred = {}, uint16_t reserved = 0,
             std::pmr::memory_resource* memory = std::pmr::get_default_resource());
@@ -133,7 +133,7 @@ class SnatPorts {
   Queue preferred_;
   Queue others_;
   std::pmr::vector<Use> uses_;
-  std::pmr::vector<Slot> slots_;
+  std::vector<Slot> slots_;
 };
 
 }  // namespace mqlb::flow

@@ -259,6 +259,7 @@ void test_huge_pages_overlap_nowhere(void**) {
     check(p, what.first, what.second);
     memory.deallocate(p, what.first);
   }
+  assert_in_range(HugePages::mapped(), 1, size_t{64} << 20);  // what was above a page is gone
 }
 
 void test_huge_pages_are_shared_and_used_again(void**) {
@@ -280,7 +281,9 @@ void test_huge_pages_are_shared_and_used_again(void**) {
   assert_int_equal(pages.size(), 2);
   const auto large = reinterpret_cast<uintptr_t>(memory.allocate(kPage + 1));
   assert_int_equal(large % kPage, 0);
+  assert_int_equal(HugePages::mapped(), 4 * kPage);
   memory.deallocate(reinterpret_cast<void*>(large), kPage + 1);
+  assert_int_equal(HugePages::mapped(), 2 * kPage);
 }
 
 }  // namespace
