@@ -183,6 +183,7 @@ class alignas(base::kCacheLine) Proxy {
   [[nodiscard]] static bool is_usual(const wire::Packet& packet, const flow::ProxyFlow& f);
   void act(wire::Packet& packet, const Frame& frame, FlowIndex index);
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index, bool strip_sack = false);
+  template <splice::Families families>
   void pass_on(wire::Packet& packet, const Frame& frame, const flow::ProxyFlow& f, bool strip_sack);
   [[nodiscard]] bool sacks_known(const wire::Packet& packet, FlowIndex index);
   void make_ports(uint16_t broker, config::SnatId snat);

@@ -167,6 +167,7 @@ bool Proxy::take_port(Opening& o, config::BackendId backend, size_t first,
     if (!port) continue;
     f.backend = backend;
     f.broker = broker;
+    if (!v4) f.flags |= flow::kBrokerV6;
     f.snat = snat;
     f.snat_port = *port;
     f.state = ProxyState::syn_sent;

@@ -87,7 +87,7 @@ void Proxy::process(std::span<Arrival* const> arrivals) {
     }
     const FlowIndex index = arrival.port->flow();
     if (is_usual(arrival.packet, flows_[index])) {
-      pass_on(arrival.packet, *arrival.frame, flows_[index], false);
+      pass_on<splice::Families::ipv4>(arrival.packet, *arrival.frame, flows_[index], false);
     } else {
       act(arrival.packet, *arrival.frame, index);
     }
@@ -113,10 +113,11 @@ void Proxy::take_stray(const Arrival& arrival) {
   reset_unknown(context_, arrival.packet, *arrival.frame, Drop::unknown_flow, Event::rst_to_broker);
 }
 
-// True for most segments: one of a spliced flow, neither of which needs a watch.
+// True for most segments: one of a spliced flow of IPv4, neither of which needs a watch.
 inline bool Proxy::is_usual(const wire::Packet& packet, const ProxyFlow& f) {
+  constexpr uint8_t kUnusual = flow::kGuard | flow::kPeerFin | flow::kClientV6 | flow::kBrokerV6;
   constexpr uint8_t kWatch = wire::kSyn | wire::kFin | wire::kRst;
-  return f.state == ProxyState::spliced && (f.flags & (flow::kGuard | flow::kPeerFin)) == 0 &&
+  return f.state == ProxyState::spliced && (f.flags & kUnusual) == 0 &&
          (packet.tcp().flags() & kWatch) == 0;
 }
 
@@ -152,10 +153,12 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index, bo
   }
   const bool ends = (packet.tcp().flags() & (wire::kFin | wire::kRst)) != 0;
   if (ends || (f.flags & flow::kPeerFin) != 0) watch_ends(packet, f);
-  pass_on(packet, frame, f,
-          strip_sack || ((f.flags & flow::kGuard) != 0 && sacks_known(packet, index)));
+  const bool strip = strip_sack || ((f.flags & flow::kGuard) != 0 && sacks_known(packet, index));
+  pass_on<splice::Families::any>(packet, frame, f, strip);
 }
 
+// families: of the flow, on both sides.
+template <splice::Families families>
 [[gnu::always_inline]] inline void Proxy::pass_on(wire::Packet& packet, const Frame& frame,
                                                   const ProxyFlow& f, bool strip_sack) {
   const PortSide& port = context_.ports[f.client_side];
@@ -163,7 +166,7 @@ void Proxy::splice(wire::Packet& packet, const Frame& frame, FlowIndex index, bo
   const splice::Translation translation{f.seq_delta, f.ack_delta,    f.timestamp_delta,
                                         f.checksum,  f.window_shift, strip_sack};
   const wire::Endpoint client{f.client, f.client_port};
-  if (!splice::rewrite_segment(
+  if (!splice::rewrite_segment<families>(
           packet, translation, splice::Direction::to_client,
           {context_.addresses.vip_endpoint(f.vip), client, port.mac, f.client_mac, is_v6})) {
     context_.output.drop(frame, Drop::bad_tcp_header);

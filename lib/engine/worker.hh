@@ -184,7 +184,14 @@ class alignas(base::kCacheLine) Worker {
   [[nodiscard]] static bool is_usual(const wire::Packet& packet, const flow::WorkerFlow& f);
   void act(Arrival& arrival, FlowIndex index);
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
+  void act_v6(Arrival& arrival);
+  template <splice::Families families>
   void pass_on(wire::Packet& packet, const Frame& frame, flow::WorkerFlow& f);
+  template <splice::Families families>
+  void send_on(wire::Packet& packet, const Frame& frame, const flow::WorkerFlow& f,
+               const BackendSide& backend);
+  void send_on_any(wire::Packet& packet, const Frame& frame, const flow::WorkerFlow& f,
+                   const BackendSide& backend);
   void watch_ends(const wire::Packet& packet, FlowIndex index);
   void count_progress(const wire::Packet& packet, flow::WorkerFlow& f);
   void raise_old_tsecr(const wire::Packet& packet, FlowIndex index);

@@ -43,16 +43,27 @@ void Worker::process(std::span<Arrival* const> arrivals) {
   for (size_t i = 0; i < count; ++i) {
     if (i + kFetchAhead < count) flows_.fetch(arrivals[i + kFetchAhead]->search);
     Arrival& arrival = *arrivals[i];
-    const FlowIndex index = arrival.packet.is_v6
-                                ? flows_.finish(arrival.search, arrival.packet.ipv6().source())
-                                : flows_.finish(arrival.search);
+    if (arrival.packet.is_v6) [[unlikely]] {
+      act_v6(arrival);
+      continue;
+    }
+    const FlowIndex index = flows_.finish(arrival.search);
     if (index == flow::kNoFlow) {
       no_flow(arrival.packet, *arrival.frame, arrival.vip);
     } else if (is_usual(arrival.packet, flows_[index])) {
-      pass_on(arrival.packet, *arrival.frame, flows_[index]);
+      pass_on<splice::Families::ipv4>(arrival.packet, *arrival.frame, flows_[index]);
     } else {
       act(arrival, index);
     }
+  }
+}
+
+[[gnu::noinline]] void Worker::act_v6(Arrival& arrival) {
+  const FlowIndex index = flows_.finish(arrival.search, arrival.packet.ipv6().source());
+  if (index == flow::kNoFlow) {
+    no_flow(arrival.packet, *arrival.frame, arrival.vip);
+  } else {
+    act(arrival, index);
   }
 }
 
@@ -96,15 +107,34 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   const bool ends = (packet.tcp().flags() & (wire::kSyn | wire::kFin | wire::kRst)) != 0;
   if (ends || (f.flags & flow::kBrokerFin) != 0) watch_ends(packet, index);
   if ((f.flags & flow::kOldTsecr) != 0) raise_old_tsecr(packet, index);
-  pass_on(packet, frame, f);
+  pass_on<splice::Families::any>(packet, frame, f);
 }
 
+// families: of the packet.
+template <splice::Families families>
 [[gnu::always_inline]] inline void Worker::pass_on(wire::Packet& packet, const Frame& frame,
                                                    WorkerFlow& f) {
   f.last_seen = context_.now_seconds;
   count_progress(packet, f);
   if (mac_hash(packet.ethernet().source_bits()) != f.client_mac_hash) follow_mac(packet, f);
   const BackendSide& backend = context_.backends[f.backend];
+  if (families == splice::Families::any || backend.is_v6) {
+    send_on_any(packet, frame, f, backend);
+  } else {
+    send_on<splice::Families::ipv4>(packet, frame, f, backend);
+  }
+}
+
+[[gnu::noinline]] void Worker::send_on_any(wire::Packet& packet, const Frame& frame,
+                                           const WorkerFlow& f, const BackendSide& backend) {
+  send_on<splice::Families::any>(packet, frame, f, backend);
+}
+
+// families: of the packet and the backend.
+template <splice::Families families>
+[[gnu::always_inline]] inline void Worker::send_on(wire::Packet& packet, const Frame& frame,
+                                                   const WorkerFlow& f,
+                                                   const BackendSide& backend) {
   const PortSide& port = context_.ports[backend.port];
   wire::MacAddress next_hop;
   if (!context_.shared.neighbours.lookup(backend.next_hop, next_hop)) {
@@ -115,8 +145,9 @@ void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
                                         f.timestamp_delta, f.checksum,
                                         f.window_shift,    (f.flags & flow::kStripSack) != 0};
   const wire::Endpoint source{context_.snapshot->snats[f.snat].address, f.snat_port};
-  if (!splice::rewrite_segment(packet, translation, splice::Direction::to_broker,
-                               {source, backend.endpoint, port.mac, next_hop, backend.is_v6})) {
+  if (!splice::rewrite_segment<families>(
+          packet, translation, splice::Direction::to_broker,
+          {source, backend.endpoint, port.mac, next_hop, backend.is_v6})) {
     context_.output.drop(frame, Drop::bad_tcp_header);
     return;
   }

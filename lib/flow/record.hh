@@ -129,7 +129,8 @@ enum ProxyFlag : uint8_t {
   kPeerFinAcked = 0x02,  // and the broker acknowledged it
   kOwnFin = 0x04,        // the broker's FIN was seen
   kGuard = 0x08,         // see ProxyTable::guard()
-  kClientV6 = 0x10,
+  kClientV6 = 0x10,      // by which family the client is reached, and the broker
+  kBrokerV6 = 0x20,
 };
 
 // Owned by a proxy. Sequence numbers are in broker space.

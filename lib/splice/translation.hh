@@ -1,9 +1,10 @@
 // The splice: what turns a segment of one connection into a segment of the other.
 //
-//   client space                                   broker space
-//   seq  x  ------------------------------------>  x + seq          (seq is 0 unless an ISN
-//   clashed) ack  y  ------------------------------------>  y + ack          (ack = broker's ISN -
-//   our ISN) SACK of broker's bytes                          + ack TSecr + timestamp
+//   client space                       broker space
+//   seq x                          ->  x + seq  (seq is 0 unless an ISN clashed)
+//   ack y                          ->  y + ack  (ack is the broker's ISN less ours)
+//   SACK of the broker's bytes     ->  + ack
+//   TSecr                          ->  + timestamp
 //
 // and back with the same numbers negated. Everything the rewrite changes by a constant changes the
 // TCP checksum by a constant too: 2^32 = 1 (mod 2^16 - 1), so one precomputed 16-bit value covers
@@ -74,14 +75,17 @@ inline uint64_t add_to_field(uint8_t* field, uint32_t delta, bool odd) {
 [[nodiscard]] uint16_t shift_window(uint16_t window, int shift);
 
 // Headers of link and network for the path, in place of those of any family, right before the
-// segment. The frame
-// then begins, and ends, elsewhere than it did: 20 bytes earlier where IPv4 becomes IPv6, which its
-// buffer must have before it.
+// segment. The frame then begins elsewhere than it did: 20 bytes earlier where IPv4 becomes IPv6,
+// which its buffer must have before it.
 void replace_network_header(wire::Packet& packet, const Path& path);
+
+// What is known of a segment and its path: both are IPv4, or nothing.
+enum class Families : uint8_t { ipv4, any };
 
 // Rewrites one TCP segment in place; packet.frame and its length are then those of the new frame.
 // False, and the frame is spoilt, if its options are malformed. Inline: it is what a spliced packet
 // costs.
+template <Families families = Families::any>
 [[nodiscard]] inline bool rewrite_segment(wire::Packet& packet, const Translation& t,
                                           Direction direction, const Path& path) {
   // Modulo 65535, and not by a branch: whether a sum wraps differs from flow to flow.
@@ -119,7 +123,7 @@ void replace_network_header(wire::Packet& packet, const Path& path);
   tcp.set_destination_port(path.destination.port);
   tcp.set_checksum(wire::update_checksum(tcp.checksum(), sum));
 
-  if (packet.is_v6 || path.is_v6) [[unlikely]] {
+  if (families == Families::any && (packet.is_v6 || path.is_v6)) {
     replace_network_header(packet, path);
     return true;
   }
