@@ -24,9 +24,12 @@ what
   --speed N|max              captured gaps are divided by N; max: no gaps (1)
   --patience SECONDS         how long a client waits for what the captured one got (10)
 where to
+                             addresses are IPv4 or IPv6, with a port 198.18.0.10:1883 or
+                             [2001:db8::10]:1883; clients speak what their target does
   --target ADDRESS:PORT      where all clients connect to (offline: the listener that fits)
   --client-network PREFIX    where clients' addresses are taken from (the captured ones; those that
-                             cannot be used, and multiplied ones: 198.18.128.0/17)
+                             cannot be used, captured ones of the other family, and multiplied
+                             ones: 198.18.128.0/17 or 2001:db8:ffff::/64)
 offline
   --config FILE              mqlb's start-up file
   --baseline FILE            another one: the report says which clients it would have sent elsewhere
@@ -147,7 +150,10 @@ base::Result<void> set_conduct(const std::string& text, replay::PlayOptions& out
   const size_t colon = text.rfind(':');
   for (const auto& [name, conduct] : kConducts) {
     if (colon != std::string::npos && text.substr(colon + 1) == name) {
-      out.conducts[text.substr(0, colon)] = conduct;
+      const std::string broker = text.substr(0, colon);
+      // An IPv6 address may be written in more ways than one.
+      const auto endpoint = wire::Endpoint::parse(broker);
+      out.conducts[endpoint ? wire::to_string(*endpoint) : broker] = conduct;
       return {};
     }
   }
@@ -287,6 +293,13 @@ base::Result<void> check_conducts(const Arguments& a) {
   return {};
 }
 
+// Next hops are asked for from the clients' addresses, which are of the target's family.
+base::Result<void> check_gateway(const Arguments& a) {
+  if (!a.gateway || a.gateway->is_v4() == a.play.target->address.is_v4()) return {};
+  return base::fail("--gateway: " + wire::to_string(*a.gateway) + " leads to no " +
+                    wire::to_string(*a.play.target));
+}
+
 base::Result<void> check(const Arguments& a) {
   if (a.captures.empty()) return base::fail("no capture is named");
   switch (a.mode) {
@@ -301,6 +314,7 @@ base::Result<void> check(const Arguments& a) {
       if (a.broker_port.empty() != a.brokers.empty()) {
         return base::fail("--broker-port and --broker-address belong together");
       }
+      if (auto leads = check_gateway(a); !leads) return leads;
       return check_conducts(a);
   }
   return {};

@@ -18,6 +18,17 @@ std::shared_ptr<const Rewrite> make_rewrite(const Recording& recording, uint32_t
   return std::make_shared<const Rewrite>(recording.client.stream, "-" + std::to_string(client));
 }
 
+// What a captured side offered, for packets of the same size over the family that it is played
+// over: the header of IPv6 takes more of them (RFC 8200 section 8.3). A larger segment than the
+// captured one is not offered: whatever was in the way then may be in the way now.
+wire::TcpOptions offer_of(const Side& side, const wire::IpAddress& local) {
+  constexpr uint16_t kMore = wire::kIpv6Header - wire::kIpv4Header;
+  wire::TcpOptions out = side.syn;
+  const bool shrinks = side.endpoint.address.is_v4() && !local.is_v4();
+  if (shrinks && out.mss && *out.mss > kMore) out.mss = static_cast<uint16_t>(*out.mss - kMore);
+  return out;
+}
+
 PlayerSetup client_setup(const Planned& planned, const Recording& recording,
                          const PlayOptions& options, uint16_t mtu) {
   PlayerSetup setup;
@@ -29,7 +40,7 @@ PlayerSetup client_setup(const Planned& planned, const Recording& recording,
   }
   setup.iss += static_cast<uint32_t>(options.clock / 4);             // RFC 9293 section 3.4.1
   setup.tsval_shift = static_cast<uint32_t>(options.clock / 1'000);  // RFC 7323 section 5.4
-  setup.syn = recording.client.syn;
+  setup.syn = offer_of(recording.client, planned.local.address);
   setup.mtu = mtu;
   setup.speed = options.speed;
   setup.patience = options.patience;
@@ -49,7 +60,7 @@ PlayerSetup broker_setup(const wire::Endpoint& local, const wire::Endpoint& remo
   setup.patience = options.patience;
   setup.linger = options.linger;
   setup.iss = base::Seq32(static_cast<uint32_t>(base::Random(options.seed + index).u64()));
-  setup.syn.mss = static_cast<uint16_t>(mtu - wire::kIpv4Header - wire::kTcpHeader);
+  setup.syn.mss = wire::mss_of(mtu, local.address);
   setup.syn.window_scale = kStubWindowScale;
   setup.syn.sack_permitted = true;
   setup.syn.timestamps = wire::Timestamps{static_cast<uint32_t>(setup.iss.raw() / 2), 0};
@@ -57,7 +68,7 @@ PlayerSetup broker_setup(const wire::Endpoint& local, const wire::Endpoint& remo
   const auto with_syn = std::find_if(capture.recordings.begin(), capture.recordings.end(),
                                      [](const Recording& r) { return r.server.has_syn; });
   if (with_syn == capture.recordings.end()) return setup;
-  setup.syn = with_syn->server.syn;
+  setup.syn = offer_of(with_syn->server, local.address);
   setup.iss = with_syn->server.iss + static_cast<uint32_t>(index) * 0x01000000U;
   return setup;
 }

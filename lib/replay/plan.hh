@@ -1,6 +1,7 @@
 // Which client plays which recording, from which address, against which listener, and when.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -26,13 +27,33 @@ enum class Conduct : uint8_t {
   mute,    // acknowledges, but never says anything
 };
 
-// Clients that cannot use their captured address get one of these (RFC 2544).
-inline constexpr uint32_t kSpareNetwork = 0xc6128000;  // 198.18.128.0
-inline constexpr uint8_t kSpareLength = 17;
+enum class Family : uint8_t { ipv4, ipv6 };
+[[nodiscard]] inline Family family_of(const wire::IpAddress& address) {
+  return address.is_v4() ? Family::ipv4 : Family::ipv6;
+}
+
+// Where clients that cannot use their captured address get one: 198.18.128.0/17 (RFC 2544) or
+// 2001:db8:ffff::/64 (RFC 3849).
+[[nodiscard]] wire::Prefix spare_network(Family family);
+
+// The addresses of a network that hosts may have, in order.
+class HostAddresses {
+ public:
+  explicit HostAddresses(const wire::Prefix& network);
+  // The n-th, from 0; after the last one the first one again.
+  [[nodiscard]] wire::IpAddress operator[](uint32_t n) const;
+
+ private:
+  std::array<uint8_t, 16> network_;
+  bool is_v4_;
+  uint64_t first_ = 0;  // of those with the network's bits
+  uint64_t count_;
+};
 
 struct PlayOptions {
   std::optional<wire::Endpoint> target;        // of all clients
-  std::optional<wire::Prefix> client_network;  // where clients' addresses are taken from
+  std::optional<wire::Prefix> client_network;  // where clients' addresses are taken from; of the
+                                               // targets' family
   uint32_t clients = 1;                        // each recording so many times, as other clients
   uint32_t repeat = 1;                         // each client so many times, one after the other
   double rate = 10000;                         // new connections a second, when multiplied
@@ -58,8 +79,10 @@ struct Planned {
 };
 
 // listeners: where a captured server's place is taken by one of these: the one with its address
-// and port, else the only one with its port, else the only one. Fails if none or several would do,
-// or if the network has too few addresses and ports.
+// and port, else the only one with its port, else the only one of these of its family, else the
+// only one. Clients are played over the family of their target: one that was captured over the
+// other one has no address there and gets a spare one. Fails if no listener or several would do, if
+// the network is not of the targets' family, or if it has too few addresses and ports.
 [[nodiscard]] base::Result<std::vector<Planned>> make_plan(
     const Capture& capture, const PlayOptions& options,
     const std::vector<wire::Endpoint>& listeners);

@@ -12,8 +12,12 @@ using wire::kSyn;
 
 constexpr uint32_t kMaxHeld = 1U << 26;  // farther ahead is not kept
 constexpr unsigned kDuplicateAcks = 3;   // RFC 5681 section 3.2
-constexpr uint32_t kHeaders = wire::kIpv4Header + wire::kTcpHeader;
 constexpr uint32_t kTimestampsSize = 12;
+
+// What a side can take that does not say so (RFC 9293 section 3.7.1).
+uint16_t default_mss(const wire::IpAddress& address) {
+  return address.is_v4() ? wire::kDefaultMss : wire::kDefaultMssIpv6;
+}
 
 }  // namespace
 
@@ -70,9 +74,11 @@ void Player::agree(const wire::TcpOptions& theirs) {
     own_scale_ = *setup_.syn.window_scale;
     peer_scale_ = *theirs.window_scale;
   }
-  const uint32_t theirs_mss = theirs.mss.value_or(wire::kDefaultMss);
-  mss_ = std::min<uint32_t>(theirs_mss, setup_.mtu - kHeaders);
-  if (timestamps_) mss_ = mss_ > kTimestampsSize + 1 ? mss_ - kTimestampsSize : 1;
+  const wire::IpAddress& own = setup_.local.address;
+  mss_ = std::min<uint32_t>(theirs.mss.value_or(default_mss(own)), wire::mss_of(setup_.mtu, own));
+  // One byte goes into a segment whatever the other side says: 0 would never send anything.
+  const uint32_t taken = timestamps_ ? kTimestampsSize : 0;
+  mss_ = mss_ > taken + 1 ? mss_ - taken : 1;
 }
 
 void Player::receive(const Incoming& segment, base::Instant now) {

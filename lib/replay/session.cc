@@ -8,16 +8,13 @@
 namespace mqlb::replay {
 namespace {
 
-constexpr base::Duration kAskAgain{1'000'000};
 // What may still be under way when the last client has ended: closing handshakes, repetitions.
 constexpr base::Duration kAfterglow{2'000'000};
 
 }  // namespace
 
 size_t Session::Hash::operator()(const Addresses& a) const {
-  uint64_t h = uint64_t{a.local.address.v4_bits()} << 32 | a.remote.address.v4_bits();
-  h ^= (uint64_t{a.local.port} << 16 | a.remote.port) * 0x9e3779b97f4a7c15U;
-  return h * 0xff51afd7ed558ccdU;
+  return a.local.hash() * 0xff51afd7ed558ccdU ^ a.remote.hash();
 }
 
 Session::Session(const Capture& capture, const std::vector<Planned>& plan,
@@ -83,7 +80,7 @@ void Session::advance(base::Instant now) {
 
 void Session::fire(const Timer& timer, base::Instant now) {
   switch (timer.kind) {
-    case Kind::arp:
+    case Kind::ask:
       ask(now);
       break;
     case Kind::start:
@@ -190,31 +187,6 @@ void Session::abandon(base::Instant now) {
   }
   for (const auto& broker : brokers_) {
     if (broker) broker->player().abort(now);
-  }
-}
-
-void Session::ask(base::Instant now) {
-  bool all_known = true;
-  for (const auto& [address, mac] : next_hops_) {
-    if (mac) continue;
-    all_known = false;
-    if (now >= began_ + options_.patience) {
-      failure_ = wire::to_string(address) + " does not answer ARP";
-      return;
-    }
-    wire::Arp arp;
-    arp.sender_mac = setup_.client_mac;
-    arp.sender = client_addresses_.empty() ? wire::IpAddress::v4(kSpareNetwork + 1)
-                                           : *client_addresses_.begin();
-    arp.target = address;
-    std::array<uint8_t, wire::kArpFrame> frame{};
-    wire::build_arp(arp, {setup_.client_mac, wire::kBroadcastMac}, frame);
-    emit_(setup_.client_port, frame);
-  }
-  if (all_known) {
-    if (!playing_) begin(now);
-  } else {
-    schedule(now + kAskAgain, Kind::arp, 0);
   }
 }
 

@@ -3,8 +3,8 @@
 //
 //   clients ---- client port ---- [ balancer ] ---- broker ports ---- brokers
 //
-// First the link addresses of the targets are asked for (ARP); when all are known the clients
-// begin. One thread; deterministic: the same calls give the same frames.
+// First the link addresses of the targets are asked for (ARP, neighbour discovery); when all are
+// known the clients begin. One thread; deterministic: the same calls give the same frames.
 #pragma once
 
 #include <functional>
@@ -19,6 +19,7 @@
 #include "lib/config/snapshot.hh"
 #include "lib/replay/plan.hh"
 #include "lib/replay/player.hh"
+#include "lib/wire/ndp.hh"
 #include "lib/wire/packet.hh"
 
 namespace mqlb::replay {
@@ -36,7 +37,7 @@ struct SessionSetup {
   std::optional<wire::IpAddress> gateway;  // next hop of clients; none: the target itself
   bool plays_brokers = true;               // else others do
   std::vector<BrokerSpec> brokers;
-  std::vector<wire::IpAddress> broker_side;  // further addresses to answer ARP for, as gateways
+  std::vector<wire::IpAddress> broker_side;  // further addresses to answer for, as gateways
 };
 
 // Bytes of one direction of a connection.
@@ -91,7 +92,7 @@ class Session {
   // The play is over, or broken off: resets what is open, so that nobody keeps state for it.
   void abandon(base::Instant now);
 
-  // A sentence if nothing can be played: a target that does not answer ARP.
+  // A sentence if nothing can be played: a target whose link address nobody tells.
   [[nodiscard]] const std::string& failure() const { return failure_; }
   [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
   [[nodiscard]] size_t ended() const { return ended_; }
@@ -102,7 +103,7 @@ class Session {
   friend class ClientConnection;
   friend class BrokerConnection;
 
-  enum class Kind : uint8_t { arp, start, loose, client, broker };
+  enum class Kind : uint8_t { ask, start, loose, client, broker };
   struct Timer {
     base::Instant at;
     uint64_t order;
@@ -130,13 +131,26 @@ class Session {
   void touch_broker(size_t index, base::Instant now);
   void send_loose(size_t index, base::Instant now);
 
-  // session_frames.cc
+  // session_neighbours.cc
+  void ask(base::Instant now);
+  void ask_for(const wire::IpAddress& hop);
+  void learn(const wire::IpAddress& address, const wire::MacAddress& mac, base::Instant now);
+  // Of ours that is asked for on this port.
+  [[nodiscard]] std::optional<wire::MacAddress> link_address_of(const wire::IpAddress& address,
+                                                                config::PortId port) const;
   void receive_arp(config::PortId port, const wire::Packet& packet, base::Instant now);
+  void receive_neighbour(config::PortId port, const wire::Packet& packet, base::Instant now);
+  void advertise(config::PortId port, const wire::Neighbour& asked, const wire::MacAddress& mac,
+                 const wire::MacAddress& from);
+  void send_arp(config::PortId port, const wire::Arp& arp, const wire::MacAddress& to);
+  void send_neighbour(config::PortId port, const wire::Neighbour& message,
+                      const wire::MacAddress& to);
+
+  // session_frames.cc
   void receive_tcp(config::PortId port, const wire::Packet& packet, base::Instant now);
   void receive_for_broker(config::PortId port, const wire::Packet& packet, const Incoming& segment,
                           base::Instant now);
   void refuse(config::PortId port, const wire::Packet& packet, const Incoming& segment);
-  void ask(base::Instant now);
   void transmit(config::PortId port, const wire::LinkPair& link, wire::Segment segment);
   // The planned connection that a broker connection belongs to: by the client's address in the
   // PROXY header, or by its Client ID.

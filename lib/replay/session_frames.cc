@@ -44,33 +44,12 @@ void Session::receive(config::PortId port, base::MutableBytes frame, base::Insta
     case wire::PacketKind::tcp:
       receive_tcp(port, *packet, now);
       break;
-    case wire::PacketKind::icmp:
     case wire::PacketKind::icmpv6:
+      receive_neighbour(port, *packet, now);
+      break;
+    case wire::PacketKind::icmp:
       break;
   }
-}
-
-void Session::receive_arp(config::PortId port, const wire::Packet& packet, base::Instant now) {
-  wire::Arp arp;
-  if (!wire::parse_arp(packet.network, arp)) return;
-  if (arp.operation == wire::Arp::reply) {
-    const auto hop = next_hops_.find(arp.sender);
-    if (hop == next_hops_.end() || hop->second || playing_) return;
-    hop->second = arp.sender_mac;
-    ask(now);
-    return;
-  }
-  const bool client = port == setup_.client_port && client_addresses_.contains(arp.target);
-  if (!client && !broker_addresses_.contains(arp.target)) return;
-  wire::Arp reply;
-  reply.operation = wire::Arp::reply;
-  reply.sender_mac = client ? setup_.client_mac : setup_.broker_mac;
-  reply.sender = arp.target;
-  reply.target_mac = arp.sender_mac;
-  reply.target = arp.sender;
-  std::array<uint8_t, wire::kArpFrame> frame{};
-  wire::build_arp(reply, {reply.sender_mac, arp.sender_mac}, frame);
-  emit_(port, frame);
 }
 
 void Session::receive_tcp(config::PortId port, const wire::Packet& packet, base::Instant now) {

@@ -38,6 +38,11 @@ inline constexpr size_t kMaxSegmentHeaders = kEthernetHeader + kIpv6Header + kMa
   return address.is_v4() ? kIpv4Header : kIpv6Header;
 }
 
+// What a host says in its SYN that can take packets of this size (RFC 9293 section 3.7.1).
+[[nodiscard]] inline uint16_t mss_of(uint16_t mtu, const IpAddress& address) {
+  return static_cast<uint16_t>(mtu - ip_header_length(address) - kTcpHeader);
+}
+
 // The network header of a TCP packet of ours: don't fragment, TTL 64, flow label 0. Both addresses
 // are of one family.
 void write_network_header(uint8_t* p, const IpAddress& source, const IpAddress& destination,

@@ -24,6 +24,7 @@ enum TcpOptionKind : uint8_t {
 
 inline constexpr uint8_t kMaxWindowScale = 14;  // RFC 7323 section 2.3
 inline constexpr uint16_t kDefaultMss = 536;    // RFC 9293 section 3.7.1
+inline constexpr uint16_t kDefaultMssIpv6 = 1220;
 
 struct Timestamps {
   uint32_t value = 0;       // TSval

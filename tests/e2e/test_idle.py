@@ -6,7 +6,6 @@ import pytest
 
 from tests.support import daemon, netns, rawhost
 
-pytestmark = pytest.mark.ipv4
 SOURCE = netns.unowned_addresses()[0]
 # In a second of sleeping by frames: 500 for timers. Sleeping by time takes some ten thousand,
 # polling some hundred thousand.

@@ -9,7 +9,6 @@ import pytest
 
 from tests.support import guardian, netns, wait
 
-pytestmark = pytest.mark.ipv4
 PREFIX = "mqlb-quickstart"
 
 

@@ -10,13 +10,15 @@ import tempfile
 
 import pytest
 from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import ICMPv6ND_NS, IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from tests.support import agent, capture, daemon, mqtt, netns, replay, wait
 
-pytestmark = pytest.mark.ipv4
+IS_IPV6 = netns.CLIENTS.is_ipv6
 PORTS = {"sinks": 1885, "rabbit": 1883, "mosquitto": 1884, "played": 1886}
-HAPROXY_ADDRESS, HAPROXY_PORT = netns.client_addresses(2)[0], 1890
+HAPROXY = netns.client_addresses(2)[0], 1890
+NOBODYS_ADDRESS = netns.CLIENTS.address(99)
 NOBODY = 65534
 VERSIONS = {"session-31": mqtt.V31, "session-311": mqtt.V311, "session-5": mqtt.V5}
 # (broker kind, capture): RabbitMQ 3.10 does not speak MQTT 5.
@@ -25,7 +27,7 @@ SPOKEN = [("rabbit", "session-31"), ("rabbit", "session-311"), ("mosquitto", "se
 
 
 def target(kind):
-    return f"{netns.VIP}:{PORTS[kind]}"
+    return netns.endpoint(netns.VIP, PORTS[kind])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def record(namespace, client_id, version=mqtt.V311, **connect):
 
 def payload_frames(frames):
     """Where frames with payload from the client are."""
-    sent = ((i, Ether(data)[IP]) for i, (_, data) in enumerate(frames))
+    sent = ((i, Ether(data)[IPv6 if IS_IPV6 else IP]) for i, (_, data) in enumerate(frames))
     return [i for i, ip in sent if ip.dst == netns.VIP and ip[TCP].payload]
 
 
@@ -106,6 +108,11 @@ def problems(report):
     return [c["problem"] for c in report["connections"] if c["problem"]]
 
 
+def played_from(row):
+    """The address."""
+    return row["played_as"].rpartition(":")[0].strip("[]")
+
+
 def peers_seen(kind, nodes):
     """{Client ID: its addresses}, as the brokers saw them."""
     if kind == "mosquitto":
@@ -124,13 +131,14 @@ def test_real_brokers(host, captures, rabbits, mosquittos, kind, name, speed):
                                        captures[name][0], target=target(kind))
     assert (status, problems(report)) == (0, []), errors
     (row,) = report["connections"]
-    assert row["end"] == "closed" and row["played_as"].startswith("198.18.0.129:")
+    assert row["end"] == "closed" and played_from(row) == replay.FIRST_CLIENT
     assert row["to_client"]["arrived"] >= 11  # CONNACK, SUBACK, PINGRESP
     nodes = {"rabbit": rabbits, "mosquitto": mosquittos}[kind]
-    wait.until(lambda: peers_seen(kind, nodes).get(name) == "198.18.0.129", 10,
+    wait.until(lambda: peers_seen(kind, nodes).get(name) == replay.FIRST_CLIENT, 10,
                f"{name} seen at {kind}")
 
 
+@pytest.mark.mixed
 @pytest.mark.parametrize("name", [*VERSIONS, "losses", "64-kib"])
 def test_bytes_reach_the_broker(host, captures, sinks, name):
     path, digest = captures[name]
@@ -159,6 +167,7 @@ BOTH_SIDES = [
 ]
 
 
+@pytest.mark.mixed
 @pytest.mark.parametrize("name, options, count", [r[1:] for r in BOTH_SIDES],
                          ids=[r[0] for r in BOTH_SIDES])
 def test_both_sides(host, captures, lb, name, options, count):
@@ -192,7 +201,7 @@ defaults
     timeout client 1m
     timeout server 1m
 frontend mqtt
-    bind {HAPROXY_ADDRESS}:{HAPROXY_PORT}
+    bind {netns.endpoint(*HAPROXY)}
     default_backend sink
 backend sink
     server sink 127.0.0.1:1885 send-proxy-v2
@@ -201,11 +210,11 @@ backend sink
     sink.call("listen", address="127.0.0.1", port=1885)
     haproxy = namespace.popen(["/usr/sbin/haproxy", "-db", "-f", str(path)])
     try:
-        wait.until(lambda: is_open(namespace, HAPROXY_ADDRESS, HAPROXY_PORT), 10, "HAProxy is up")
+        wait.until(lambda: is_open(namespace, *HAPROXY), 10, "HAProxy is up")
         for name in ("session-31", "session-5", "64-kib"):
             status, report, errors = host.play(
                 "--clients", 20, "--speed", "max", captures[name][0],
-                target=f"{HAPROXY_ADDRESS}:{HAPROXY_PORT}")
+                target=netns.endpoint(*HAPROXY))
             assert (status, problems(report)) == (0, []), errors
             assert digests([sink], name) == [captures[name][1]]
             assert len(digests([sink], f"{name}-19")) == 1
@@ -223,11 +232,12 @@ def is_open(namespace, address, port):
         return False
 
 
-def test_nobody_answers_arp(host, captures):
+def test_nobody_answers(host, captures):
     status, report, errors = host.play("--patience", 2, captures["session-311"][0],
-                                       target="198.18.0.99:1883")
+                                       target=netns.endpoint(NOBODYS_ADDRESS, 1883))
     assert (status, report) == (2, None)
-    assert "mqlb-replay: 198.18.0.99 does not answer ARP" in errors
+    protocol = "neighbour solicitations" if IS_IPV6 else "ARP"
+    assert f"mqlb-replay: {NOBODYS_ADDRESS} does not answer {protocol}" in errors
 
 
 def conducts(conduct):
@@ -267,7 +277,7 @@ def test_brokers_of_others_that_fail(host, captures, sinks, sink_values, problem
 
 
 def test_nothing_listens(host, captures):
-    status, report, _ = host.play(captures["session-311"][0], target=f"{netns.VIP}:9")
+    status, report, _ = host.play(captures["session-311"][0], target=netns.endpoint(netns.VIP, 9))
     assert (status, problems(report)) == (1, ["refused"])
 
 
@@ -275,7 +285,7 @@ def test_interrupt_ends_it_with_a_report(host, captures, sinks, lb):
     """What is open is reset; what was not played to its end is a difference."""
     with host.start("--clients", 5, "--speed", 0.001, "--ignore-server-bytes",
                     captures["session-311"][0], target=target("sinks")) as process:
-        wait.until(lambda: sum(sink.call("count") for sink in sinks) == 5, 20, "all are connected")
+        wait.until(lambda: sum(sink.call("count") for sink in sinks) == 5, 60, "all are connected")
         process.send_signal(signal.SIGINT)
         report, errors = finish(process)
     assert process.returncode == 1
@@ -290,16 +300,23 @@ def finish(process):
     return replay.parse(out), errors
 
 
+def asks_for(frame):
+    """Whose link address is asked for, if one is."""
+    if ICMPv6ND_NS in frame:
+        return frame[ICMPv6ND_NS].tgt
+    return frame[ARP].pdst if ARP in frame else None
+
+
 def test_interrupt_while_it_asks(host, captures, topology):
     namespace = topology.clients[0]
+    kind = 0x86DD if IS_IPV6 else 0x0806
     with namespace:
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
-        sock.bind(("eth0", 0x0806))
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(kind))
+        sock.bind(("eth0", kind))
     with sock, host.start("--patience", 60, captures["session-311"][0],
-                          target="198.18.0.99:1883") as process:
+                          target=netns.endpoint(NOBODYS_ADDRESS, 1883)) as process:
         while select.select([sock], [], [], 20)[0]:
-            frame = Ether(sock.recv(2048))
-            if frame[ARP].pdst == "198.18.0.99":
+            if asks_for(Ether(sock.recv(2048))) == NOBODYS_ADDRESS:
                 break
         process.send_signal(signal.SIGINT)
         report, _ = finish(process)
@@ -324,6 +341,9 @@ WRONG = [
                                "--broker-port", "q", "CAPTURE"], "belong together"),
     ("conduct of nobody", ["--live", "--client-port", "p", "--target", "198.18.0.10:1883",
                            "--broker", "198.18.1.1:1883:mute", "CAPTURE"], "198.18.1.1:1883"),
+    ("gateway of the other family", ["--live", "--client-port", "p", "--target",
+                                     "[2001:db8::10]:1883", "--gateway", "198.18.0.1", "CAPTURE"],
+     "--gateway: 198.18.0.1 leads to no [2001:db8::10]:1883"),
     ("live only", ["--offline", "--config", "c", "--gateway", "198.18.0.1", "CAPTURE"],
      "--gateway is for --live"),
     ("offline only", ["--live", "--client-port", "p", "--target", "198.18.0.10:1883",

@@ -51,7 +51,7 @@ def copy_config(name, directory):
     return name + ".conf"
 
 
-def run(arguments, directory, timeout=120):
+def run(arguments, directory, timeout=120, ipv6=False):
     """Runs the program in this directory: names of files in its messages are short and constant."""
     environment = {**os.environ, "LC_ALL": "C", "RUNTIME_DIRECTORY": directory,
                    "ASAN_OPTIONS": "detect_leaks=0",
@@ -64,7 +64,7 @@ def run(arguments, directory, timeout=120):
     if os.path.exists(path):
         capture = capture_file.read(path)
         outcome.packets = capture.packets
-        outcome.lines = [packet_line(capture, packet) for packet in capture.packets]
+        outcome.lines = [packet_line(capture, packet, ipv6) for packet in capture.packets]
     return outcome
 
 
@@ -82,7 +82,7 @@ def play_files(row, captures, directory):
         return run([*words, *captures], directory)
     arguments = ["--offline", "--config", copy_config(row.config, directory), "--output", OUTPUT,
                  "--json", *words, *captures]
-    outcome = run(arguments, directory)
+    outcome = run(arguments, directory, ipv6=row.ipv6)
     if row.twice:
         _assert_repeats(outcome, arguments)
     return outcome
@@ -97,12 +97,12 @@ def _assert_repeats(first, arguments):
         assert a.read() == b.read(), "the same arguments gave another output"
 
 
-def packet_line(capture, packet):
+def packet_line(capture, packet, ipv6=False):
     seconds, nanoseconds = divmod(packet.time, 10**9)
     direction = {capture_file.IN: "in", capture_file.OUT: "out"}[packet.direction]
     interface = capture.interfaces[packet.interface].name
     return (f"{seconds}.{nanoseconds // 1000:06} {interface} {direction:3} "
-            f"{decode.line(packet.data)}")
+            f"{decode.line(packet.data, ipv6)}")
 
 
 def text_of(row, outcome):

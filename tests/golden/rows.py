@@ -11,6 +11,7 @@ class Row:
     captures: tuple = ()  # scenarios, or texts of recorded/; the row's own name if none
     options: tuple = ()  # of mqlb-replay; a word that ends with .conf is a configuration
     twice: bool = False  # run again, with the same output to the byte
+    ipv6: bool = False  # packets of IPv6 are taken apart
 
 
 def row(name, shows, options="", captures="", **fields):
@@ -96,6 +97,31 @@ _LINKS = [
     row("list-hostile", "--list says what is no connection, and why", "--list",
         "unknown-flow syn-flood senseless-flags ip-fragments other-network-layers arp-requests "
         "echo-requests truncated-frames bad-tcp-headers bad-ip-headers land"),
+]
+
+_IPV6 = [
+    row("ipv6", "IPv6 from end to end", captures="ipv6-session", config="ipv6", twice=True,
+        ipv6=True),
+    row("ipv6-clients", "IPv6 clients of an IPv4 broker, which is told their addresses",
+        captures="ipv6-session", config="ipv6-clients", ipv6=True),
+    row("ipv6-broker", "IPv4 clients of an IPv6 broker", captures="mqtt5-properties",
+        config="ipv6-broker", twice=True, ipv6=True),
+    row("ipv6-proxy-v1", "a header of version 1 for IPv6 clients", captures="ipv6-session",
+        config="ipv6-proxy-v1", ipv6=True),
+    row("ipv4-over-ipv6", "what was captured over IPv4 is played over IPv6, by two clients of the "
+        "spare network", f"{_CAPTURE} --clients 2", "mqtt5-session", config="ipv6", ipv6=True),
+    row("ipv6-client-network", "clients are played from another network",
+        "--client-network 2001:db8:0:c:1::/80 --clients 3 --speed max", "ipv6-session",
+        config="ipv6", ipv6=True),
+    row("ipv6-large-upload", "full segments of IPv4 clients are too large for IPv6: the client is "
+        "told so", captures="large-upload", config="ipv6-broker", ipv6=True),
+    row("ipv6-faults", "losses and reordering on IPv6",
+        "--fault all:loss=0.1,reorder=0.1 --seed 5", "ipv6-session mqtt311-session",
+        config="both-families", twice=True, ipv6=True),
+    row("both-families", "a listener for each family: each client finds its own", "",
+        "ipv6-session mqtt311-session", config="both-families", ipv6=True),
+    row("network-of-the-other-family", "exit 2: clients of an IPv6 listener have no IPv4 addresses",
+        "--client-network 198.18.0.128/25", "ipv6-session", config="ipv6"),
 ]
 
 _CONNECTS = [
@@ -293,5 +319,5 @@ _RECORDED = [
         "--fault all:loss=0.05,reorder=0.05 --seed 9", "bad-line", twice=True),
 ]
 
-ROWS = [*_SESSIONS, *_CLIENTS, *_LINKS, *_CONNECTS, *_HEADERS, *_LOSSES, *_ENDS, *_BROKERS,
+ROWS = [*_SESSIONS, *_CLIENTS, *_LINKS, *_IPV6, *_CONNECTS, *_HEADERS, *_LOSSES, *_ENDS, *_BROKERS,
         *_HOSTILE, *_FRAMES, *_RECORDED]

@@ -2,10 +2,13 @@
 
 import os
 import random
+import socket
 import struct
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import (ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr,
+                                ICMPv6NDOptSrcLLAddr, IPv6)
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
@@ -13,7 +16,7 @@ import scripts.scenarios  # noqa: F401  (enters the scenarios)
 from scripts import capture_text
 from scripts.scenario import catalogue, conversation
 from tests.golden.rows import ROWS
-from tests.support import capture_file, decode, mqtt
+from tests.support import capture_file, decode, mqtt, proxy_header
 
 A, B = "198.18.0.21", "198.18.0.10"
 
@@ -78,6 +81,49 @@ def test_line(frame, line):
     assert decode.line(frame).rsplit(" | ", 1)[0] == line
 
 
+A6, B6 = "2001:db8::21", "2001:db8::10"
+ENDS6 = f"[{A6}]:4000 > [{B6}]:1883"
+MAC = "02:00:00:00:00:01"
+HEADER6 = proxy_header.SIGNATURE + bytes.fromhex("21210024") + socket.inet_pton(
+    socket.AF_INET6, A6) + socket.inet_pton(socket.AF_INET6, B6) + bytes.fromhex("0fa0075b")
+
+
+def ip6(payload, **fields):
+    return bytes(Ether(src=MAC, dst="02:00:00:00:00:02")
+                 / IPv6(**{"src": A6, "dst": B6, "hlim": 255, **fields}) / payload)
+
+
+def tcp6(payload=b""):
+    segment = TCP(sport=4000, dport=1883, seq=7, ack=9, window=5, flags="A")
+    return ip6(segment / Raw(payload) if payload else segment)
+
+
+LINES_OF_IPV6 = [
+    (tcp6(), f"{ENDS6} A seq 7 ack 9 win 5"),
+    (tcp6(HEADER6 + CONNECT), f"{ENDS6} A seq 7+{len(HEADER6 + CONNECT)} ack 9 win 5 | "
+                              f"PROXY v2 [{A6}]:4000 [{B6}]:1883 CONNECT"),
+    (spoilt(tcp6(b"xy"), 75), f"{ENDS6} A seq 7+2 ack 9 win 5 BAD TCP CHECKSUM"),
+    (tcp6()[:60], f"{A6} > {B6} CUT tcp of 6 bytes LENGTH 20 OF 6"),
+    (tcp6()[:50], "CUT ipv6 of 36 bytes"),
+    (ip6(ICMPv6ND_NS(tgt=B6) / ICMPv6NDOptSrcLLAddr(lladdr=MAC)),
+     f"{A6} > {B6} who-has {B6} at {MAC}"),
+    (ip6(ICMPv6ND_NS(tgt=B6), hlim=64), f"{A6} > {B6} who-has {B6} HOP LIMIT 64"),
+    (ip6(ICMPv6ND_NA(tgt=A6, R=0, S=1, O=1) / ICMPv6NDOptDstLLAddr(lladdr=MAC)),
+     f"{A6} > {B6} is-at {A6} at {MAC} solicited override"),
+    (spoilt(ip6(ICMPv6ND_NS(tgt=B6)), 56),
+     f"{A6} > {B6} who-has {B6} BAD ICMP CHECKSUM"),
+    (ip6(ICMPv6EchoRequest(id=1, seq=2)), f"{A6} > {B6} icmpv6 128 of 8 bytes"),
+    (ip6(UDP(sport=1, dport=2) / b"x"), f"{A6} > {B6} udp of 9 bytes"),
+]
+
+
+@pytest.mark.parametrize("frame,line", LINES_OF_IPV6,
+                         ids=lambda value: value[:60] if isinstance(value, str) else "")
+def test_line_of_ipv6(frame, line):
+    assert decode.line(frame, ipv6=True).rsplit(" | ", 1)[0] == line
+    assert decode.line(frame).startswith(f"ethertype 86dd of {len(frame) - 14} bytes | ")
+
+
 def test_line_tells_all_frames_apart():
     """Every byte counts, by the digest at the end."""
     frame = tcp(payload=b"payload")
@@ -88,12 +134,12 @@ def test_line_tells_all_frames_apart():
 def test_line_of_anything():
     """No bytes are so wrong that there is no line for them."""
     chance = random.Random(1)
-    for frame, _ in LINES:
+    for frame, _ in LINES + LINES_OF_IPV6:
         for end in range(len(frame)):
-            decode.line(frame[:end])
+            decode.line(frame[:end], ipv6=True)
         for _ in range(200):
             at = chance.randrange(len(frame))
-            decode.line(frame[:at] + chance.randbytes(3) + frame[at + 3:])
+            decode.line(frame[:at] + chance.randbytes(3) + frame[at + 3:], ipv6=True)
 
 
 CAPTURE = capture_file.Capture([capture_file.Interface()], [

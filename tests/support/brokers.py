@@ -130,7 +130,7 @@ class RabbitMq:
         """(Client ID, address) of all MQTT clients so far, as the broker logged them."""
         log = os.path.join(self.directory, "log", f"{self.name}@localhost.log")
         with open(log, encoding="utf-8", errors="replace") as f:
-            return [(match[2], match[1]) for match in _ACCEPTED.finditer(f.read())]
+            return [(match[2], match[1].strip("[]")) for match in _ACCEPTED.finditer(f.read())]
 
     def stop(self):
         """Ends the node in order, as its service manager would."""

@@ -1,6 +1,7 @@
 """A frame as one line: small and readable in a diff, and exact by a digest of all its bytes.
 
     198.18.0.21:40001 > 198.18.0.10:1883 PA seq 101+25 ack 51 win 502 ts 7 3 | CONNECT | 3f2a9c1b
+    [2001:db8::21]:40001 > [2001:db8::10]:1883 A seq 126 ack 55 win 502 | 8e01c7d3
 
 What a frame should not have is said in capitals: checksums that are wrong, headers that are cut.
 """
@@ -19,14 +20,16 @@ _MQTT = {1: "CONNECT", 2: "CONNACK", 3: "PUBLISH", 4: "PUBACK", 5: "PUBREC", 6: 
 _FLAGS_OF_TWO = (6, 8, 10)  # PUBREL, SUBSCRIBE, UNSUBSCRIBE
 _ICMP = {0: "echo-reply", 3: "unreachable", 5: "redirect", 8: "echo-request", 11: "time-exceeded"}
 _ARP = {1: "who-has", 2: "is-at"}
+_NEIGHBOUR = {135: "who-has", 136: "is-at"}
+_NEIGHBOUR_FLAGS = {0x80: "router", 0x40: "solicited", 0x20: "override"}
 _PROTOCOLS = {2: "igmp", 17: "udp", 47: "gre", 132: "sctp"}
-_PSEUDO = struct.Struct("!4s4sBBH")
+_PSEUDO, _PSEUDO_IPV6 = struct.Struct("!4s4sBBH"), struct.Struct("!16s16sII")
 
 
-def line(frame):
-    """The whole of it."""
+def line(frame, ipv6=False):
+    """The whole of it. ipv6: takes IPv6 apart too; elsewhere it is one of the foreign kinds."""
     digest = hashlib.sha256(frame).hexdigest()[:8]
-    return f"{_ethernet(frame)} | {digest}"
+    return f"{_ethernet(frame, ipv6)} | {digest}"
 
 
 def checksum(data):
@@ -42,11 +45,15 @@ def _address(raw):
     return str(ipaddress.ip_address(raw))
 
 
+def _endpoint(address, port):
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def _mac(raw):
     return raw.hex(":")
 
 
-def _ethernet(frame):
+def _ethernet(frame, ipv6):
     if len(frame) < 14:
         return f"CUT ethernet of {len(frame)} bytes"
     kind, body = struct.unpack_from("!H", frame, 12)[0], frame[14:]
@@ -54,6 +61,8 @@ def _ethernet(frame):
         text = _ipv4(body)
     elif kind == 0x0806:
         return f"{_mac(frame[6:12])} > {_mac(frame[:6])} {_arp(body)}"
+    elif kind == 0x86DD and ipv6:
+        text = _ipv6(body)
     else:
         text = f"ethertype {kind:04x} of {len(body)} bytes"
     # Group addresses are worth a word; others follow from the interface.
@@ -83,7 +92,8 @@ def _ipv4(body):
         return f"{source} > {destination}{place} protocol {protocol}{wrong}"
     payload = body[size:total]
     if protocol == 6:
-        return _tcp(source, destination, body[12:20], payload) + wrong
+        pseudo = _PSEUDO.pack(body[12:16], body[16:20], 0, 6, len(payload))
+        return _tcp(source, destination, pseudo, payload) + wrong
     if protocol == 1:
         return f"{source} > {destination} {_icmp(payload)}{wrong}"
     name = _PROTOCOLS.get(protocol, f"protocol {protocol}")
@@ -101,6 +111,35 @@ def _ip_oddities(body, size, total):
     if size > 20:
         wrong += f" OPTIONS {body[20:size].hex()}"
     return wrong
+
+
+def _ipv6(body):
+    if len(body) < 40:
+        return f"CUT ipv6 of {len(body)} bytes"
+    size, protocol, hops = struct.unpack_from("!HBB", body, 4)
+    source, destination = _address(body[8:24]), _address(body[24:40])
+    payload = body[40:40 + size]
+    wrong = "" if body[0] >> 4 == 6 else f" VERSION {body[0] >> 4}"
+    if size > len(payload):
+        wrong += f" LENGTH {size} OF {len(payload)}"
+    pseudo = _PSEUDO_IPV6.pack(body[8:24], body[24:40], len(payload), protocol)
+    if protocol == 6:
+        return _tcp(source, destination, pseudo, payload) + wrong
+    if protocol == 58:
+        wrong += "" if checksum(pseudo + payload) == 0 else " BAD ICMP CHECKSUM"
+        return f"{source} > {destination} {_icmpv6(payload, hops)}{wrong}"
+    name = _PROTOCOLS.get(protocol, f"protocol {protocol}")
+    return f"{source} > {destination} {name} of {len(payload)} bytes{wrong}"
+
+
+def _icmpv6(body, hops):
+    if len(body) < 24 or body[0] not in _NEIGHBOUR:
+        return f"icmpv6 {body[0] if body else 'CUT'} of {len(body)} bytes"
+    flags = "".join(f" {name}" for bit, name in _NEIGHBOUR_FLAGS.items() if body[4] & bit)
+    # One option, the link address of who sends it, is all that is used here.
+    told = _mac(body[26:32]) if len(body) == 32 and body[24] in (1, 2) else body[24:].hex()
+    return (f"{_NEIGHBOUR[body[0]]} {_address(body[8:24])}{f' at {told}' if told else ''}{flags}"
+            f"{'' if hops == 255 else f' HOP LIMIT {hops}'}")
 
 
 def _icmp(body):
@@ -121,13 +160,13 @@ def _icmp(body):
     return f"{name}/{code}{mtu}{about} of {len(quoted)} bytes{wrong}"
 
 
-def _tcp(source, destination, addresses, segment):
+def _tcp(source, destination, pseudo, segment):
     if len(segment) < 20:
         return f"{source} > {destination} CUT tcp of {len(segment)} bytes"
     sport, dport, seq, ack, offset, bits, window = struct.unpack_from("!HHIIBBH", segment)
     size = (offset >> 4) * 4
     flags = "".join(letter for i, letter in enumerate(_FLAGS) if bits >> i & 1) or "none"
-    text = f"{source}:{sport} > {destination}:{dport} {flags} seq {seq}"
+    text = f"{_endpoint(source, sport)} > {_endpoint(destination, dport)} {flags} seq {seq}"
     if size < 20 or size > len(segment):
         return f"{text} TCP HEADER OF {size}"
     payload = segment[size:]
@@ -135,7 +174,6 @@ def _tcp(source, destination, addresses, segment):
     text += f" ack {ack}" if bits & 16 or ack else ""
     text += f" win {window}{_options(segment[20:size])}"
     text += f" reserved {offset & 15}" if offset & 15 else ""
-    pseudo = _PSEUDO.pack(addresses[:4], addresses[4:], 0, 6, len(segment))
     if checksum(pseudo + segment) != 0:
         text += " BAD TCP CHECKSUM"
     said = packets(payload)
@@ -202,9 +240,8 @@ def _take_proxy_header(payload):
     if header is None:
         return "PROXY...", b""
     tlvs = "".join(f" tlv {kind} {value}" for kind, value in header.tlvs.items())
-    (source, sport), (destination, dport) = header.source, header.destination
-    text = f"PROXY v{header.version} {source}:{sport} {destination}:{dport}{tlvs}"
-    return text, payload[header.size:]
+    ends = f"{_endpoint(*header.source)} {_endpoint(*header.destination)}"
+    return f"PROXY v{header.version} {ends}{tlvs}", payload[header.size:]
 
 
 def _grouped(names):

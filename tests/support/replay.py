@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from tests.support import daemon, netns
 
 CLIENT_PORT, BROKER_PORT = "net_af_packet0", "net_af_packet1"
-CLIENT_NETWORK = "198.18.0.128/26"  # no kernel has addresses of it
-BROKERS = [f"198.18.1.{n}:1883" for n in (31, 32, 33)]
+# No kernel has addresses of it.
+CLIENT_NETWORK = "2001:db8:0:c:1::/80" if netns.CLIENTS.is_ipv6 else "198.18.0.128/26"
+FIRST_CLIENT = "2001:db8:0:c:1::1" if netns.CLIENTS.is_ipv6 else "198.18.0.129"
+_ADDRESSES = [netns.BROKERS.address(n) for n in (31, 32, 33)]
+BROKERS = [netns.endpoint(address, 1883) for address in _ADDRESSES]
 _INTERFACES = {"re-clients": "br-clients", "re-brokers": "br-brokers"}
 _runs = itertools.count()
 
@@ -24,12 +27,7 @@ class Node:
 
 
 def nodes():
-    return [Node(f"played{n}", *_endpoint(b)) for n, b in enumerate(BROKERS)]
-
-
-def _endpoint(text):
-    address, port = text.split(":")
-    return address, int(port)
+    return [Node(f"played{n}", address, 1883) for n, address in enumerate(_ADDRESSES)]
 
 
 def run(*arguments, **options):
@@ -51,7 +49,7 @@ class Host:
     def close(self):
         self.namespace.close()
 
-    def command(self, *arguments, target=f"{netns.VIP}:1883", network=CLIENT_NETWORK):
+    def command(self, *arguments, target=netns.endpoint(netns.VIP, 1883), network=CLIENT_NETWORK):
         devices = zip((CLIENT_PORT, BROKER_PORT), _INTERFACES)
         return [daemon.program("mqlb-replay"), "--no-shconf", "--no-huge", "-m", "128", "--no-pci",
                 "--no-telemetry", "--file-prefix", f"replay{next(_runs)}", "--lcores", "0@(0-1)",

@@ -186,22 +186,31 @@ void test_targets(void**) {
 }
 
 void test_client_addresses(void**) {
-  const std::vector<wire::Endpoint> listeners{endpoint("198.18.0.10:1883")};
+  const char* const v4 = "198.18.0.10:1883";
+  const char* const v6 = "[2001:db8::10]:1883";
   const struct {
     const char* client;
+    const char* listener;
     const char* network;  // null: none given
     const char* local;
-  } rows[] = {{"10.0.0.7:4000", nullptr, "10.0.0.7:4000"},
-              {"127.0.0.1:4000", nullptr, "198.18.128.1:4000"},
-              {"[::1]:4000", nullptr, "198.18.128.1:4000"},
-              {"10.0.0.7:4000", "198.18.64.0/24", "198.18.64.1:4000"},
-              {"10.0.0.7:4000", "198.18.64.9/32", "198.18.64.9:4000"}};
+  } rows[] = {{"10.0.0.7:4000", v4, nullptr, "10.0.0.7:4000"},
+              {"127.0.0.1:4000", v4, nullptr, "198.18.128.1:4000"},
+              {"[::1]:4000", v4, nullptr, "198.18.128.1:4000"},
+              {"[2001:db8:5::7]:4000", v4, nullptr, "198.18.128.1:4000"},
+              {"10.0.0.7:4000", v4, "198.18.64.0/24", "198.18.64.1:4000"},
+              {"10.0.0.7:4000", v4, "198.18.64.9/32", "198.18.64.9:4000"},
+              {"[2001:db8:5::7]:4000", v6, nullptr, "[2001:db8:5::7]:4000"},
+              {"10.0.0.7:4000", v6, nullptr, "[2001:db8:ffff::1]:4000"},
+              {"[::1]:4000", v6, nullptr, "[2001:db8:ffff::1]:4000"},
+              {"[fe80::7]:4000", v6, nullptr, "[2001:db8:ffff::1]:4000"},
+              {"[2001:db8:5::7]:4000", v6, "2001:db8:9::/64", "[2001:db8:9::1]:4000"},
+              {"10.0.0.7:4000", v6, "2001:db8:9::42/128", "[2001:db8:9::42]:4000"}};
   for (const auto& row : rows) {
     Capture capture;
     capture.recordings.push_back(recording(row.client, "10.0.0.1:1883", "a"));
     PlayOptions options;
     if (row.network) options.client_network = *wire::Prefix::parse(row.network);
-    const auto plan = make_plan(capture, options, listeners);
+    const auto plan = make_plan(capture, options, {endpoint(row.listener)});
     if ((*plan)[0].local != endpoint(row.local)) {
       fail_msg("%s: %s", row.client, wire::to_string((*plan)[0].local).c_str());
     }
@@ -243,6 +252,66 @@ void test_many_clients(void**) {
   options.client_network = *wire::Prefix::parse("198.18.64.1/32");
   options.clients = 40000;
   assert_false(make_plan(capture, options, {endpoint("198.18.0.10:1883")}).has_value());
+}
+
+// One service over both families: captured clients find the listener of their own.
+void test_targets_of_both_families(void**) {
+  const std::vector<wire::Endpoint> listeners{endpoint("198.18.0.10:1883"),
+                                              endpoint("[2001:db8::10]:1883")};
+  const struct {
+    const char* client;
+    const char* server;
+    const char* local;
+    const char* target;
+  } rows[] = {
+      {"10.0.0.7:4000", "10.0.0.1:1883", "10.0.0.7:4000", "198.18.0.10:1883"},
+      {"[2001:db8:5::7]:4000", "[2001:db8:5::1]:1883", "[2001:db8:5::7]:4000",
+       "[2001:db8::10]:1883"},
+      {"[::1]:4000", "[::1]:1883", "[2001:db8:ffff::1]:4000", "[2001:db8::10]:1883"},
+      {"127.0.0.1:4000", "127.0.0.1:1883", "198.18.128.1:4000", "198.18.0.10:1883"},
+  };
+  Capture capture;
+  for (const auto& row : rows) capture.recordings.push_back(recording(row.client, row.server, "a"));
+  const auto plan = make_plan(capture, {}, listeners);
+  for (size_t i = 0; i < std::size(rows); ++i) {
+    const Planned& p = (*plan)[i];
+    if (p.local != endpoint(rows[i].local) || p.target != endpoint(rows[i].target)) {
+      fail_msg("%s: %s > %s", rows[i].client, wire::to_string(p.local).c_str(),
+               wire::to_string(p.target).c_str());
+    }
+  }
+  PlayOptions options;
+  options.client_network = *wire::Prefix::parse("2001:db8:9::/64");
+  const auto refused = make_plan(capture, options, listeners);
+  assert_string_equal(refused.error().message.c_str(),
+                      "--client-network: clients of 198.18.0.10:1883 cannot have addresses of "
+                      "2001:db8:9::/64");
+}
+
+void test_host_addresses(void**) {
+  const struct {
+    const char* network;
+    uint32_t n;
+    const char* address;
+  } rows[] = {{"198.18.64.9/24", 0, "198.18.64.1"},
+              {"198.18.64.0/24", 253, "198.18.64.254"},
+              {"198.18.64.0/24", 254, "198.18.64.1"},
+              {"198.18.64.4/31", 1, "198.18.64.5"},
+              {"198.18.64.9/32", 7, "198.18.64.9"},
+              {"0.0.0.0/0", 0xfffffffd, "255.255.255.254"},
+              {"2001:db8:9::5/64", 0, "2001:db8:9::1"},
+              {"2001:db8:9::/64", 0xfffffffe, "2001:db8:9::ffff:ffff"},
+              {"2001:db8:9::/64", 0xffffffff, "2001:db8:9::1"},
+              {"2001:db8:9::ff/120", 254, "2001:db8:9::ff"},
+              {"2001:db8:9::ff/120", 255, "2001:db8:9::1"},
+              {"2001:db8:9::7/127", 1, "2001:db8:9::7"},
+              {"2001:db8:9::7/128", 3, "2001:db8:9::7"},
+              {"::/0", 0, "::1"}};
+  for (const auto& row : rows) {
+    const HostAddresses hosts(*wire::Prefix::parse(row.network));
+    const std::string address = wire::to_string(hosts[row.n]);
+    if (address != row.address) fail_msg("%s: %s", row.network, address.c_str());
+  }
 }
 
 // On the wire two connections cannot share addresses and ports at a time, though they led to
@@ -321,11 +390,18 @@ void test_wire(void**) {
 int main() {
   using namespace mqlb::replay;
   const CMUnitTest tests[] = {
-      cmocka_unit_test(test_answers),      cmocka_unit_test(test_reader_stops_at_nonsense),
-      cmocka_unit_test(test_reply_ends),   cmocka_unit_test(test_rewrite),
-      cmocka_unit_test(test_targets),      cmocka_unit_test(test_client_addresses),
-      cmocka_unit_test(test_many_clients), cmocka_unit_test(test_one_target_for_two_servers),
-      cmocka_unit_test(test_faults),       cmocka_unit_test(test_wire),
+      cmocka_unit_test(test_answers),
+      cmocka_unit_test(test_reader_stops_at_nonsense),
+      cmocka_unit_test(test_reply_ends),
+      cmocka_unit_test(test_rewrite),
+      cmocka_unit_test(test_targets),
+      cmocka_unit_test(test_client_addresses),
+      cmocka_unit_test(test_targets_of_both_families),
+      cmocka_unit_test(test_host_addresses),
+      cmocka_unit_test(test_many_clients),
+      cmocka_unit_test(test_one_target_for_two_servers),
+      cmocka_unit_test(test_faults),
+      cmocka_unit_test(test_wire),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

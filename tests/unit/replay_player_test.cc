@@ -49,6 +49,11 @@ class Talk {
     return *this;
   }
   Talk& client(uint32_t length, uint8_t flags = kAck | kPsh) { return says(true, length, flags); }
+  Talk& over_ipv6() {
+    recording.client.endpoint = *wire::Endpoint::parse("[2001:db8::20]:4000");
+    recording.server.endpoint = *wire::Endpoint::parse("[2001:db8::10]:1883");
+    return *this;
+  }
   Talk& server(uint32_t length, uint8_t flags = kAck | kPsh) { return says(false, length, flags); }
   Talk& pause(int64_t micros) {
     now_ += Duration(micros);
@@ -269,6 +274,40 @@ void test_large_segments_are_split(void**) {
   assert_true(stage.client().split() > 50);
 }
 
+// The first piece of the client's, behind its SYN and acknowledgement.
+void test_segments_have_room_for_headers(void**) {
+  const struct {
+    const char* what;
+    bool ipv6;
+    uint16_t mtu;
+    std::optional<uint16_t> mss;  // that the server offers
+    bool timestamps;
+    const char* sent;
+  } rows[] = {{"IPv4, small MTU", false, 600, 1460, true, "0+548"},
+              {"IPv6, small MTU", true, 600, 1460, true, "0+528"},
+              {"IPv6", true, 1500, 1460, false, "0+1440"},
+              {"IPv4, small MSS", false, 1500, 700, true, "0+688"},
+              {"IPv6, small MSS", true, 1500, 700, true, "0+688"},
+              {"IPv4, MSS not offered", false, 1500, std::nullopt, false, "0+536"},
+              {"IPv6, MSS not offered", true, 1500, std::nullopt, false, "0+1220"},
+              {"an MSS of nothing", false, 1500, 0, false, "0+1"},
+              {"an MSS of nothing, timestamps", true, 1500, 0, true, "0+1"}};
+  for (const auto& row : rows) {
+    Talk talk;
+    if (row.ipv6) talk.over_ipv6();
+    talk.client(3000).client(0, kAck | kFin).server(0, kAck | kFin).client(0, kAck);
+    talk.recording.server.syn.mss = row.mss;
+    if (!row.timestamps) talk.recording.server.syn.timestamps.reset();
+    Stage stage(talk.recording, {}, 1, 1, row.mtu);
+    stage.run();
+    assert_all_arrived(stage, talk.recording);
+    const std::string wanted = std::string("S-1+0 0+0 ") + row.sent + " ";
+    if (stage.sent.rfind(wanted, 0) != 0) {
+      fail_msg("%s: %s", row.what, stage.sent.substr(0, 40).c_str());
+    }
+  }
+}
+
 void test_large_segments_wait_for_room(void**) {
   Talk talk;
   talk.client(32768).server(9000).client(0, kAck | kFin).server(0, kAck | kFin).client(0, kAck);
@@ -385,6 +424,7 @@ int main() {
       cmocka_unit_test(test_pieces_are_kept),
       cmocka_unit_test(test_gaps_are_kept),
       cmocka_unit_test(test_large_segments_are_split),
+      cmocka_unit_test(test_segments_have_room_for_headers),
       cmocka_unit_test(test_large_segments_wait_for_room),
       cmocka_unit_test(test_slow_links_need_no_repetitions),
       cmocka_unit_test(test_losses_are_repeated),
