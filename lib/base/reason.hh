@@ -31,6 +31,7 @@ namespace mqlb::base {
   X(icmp_ignored, "icmp-ignored", "ICMP of a type that is not answered or translated")             \
   X(icmp_unknown_flow, "icmp-unknown-flow", "ICMP error about a flow that is not ours")            \
   X(bad_arp, "bad-arp", "ARP malformed")                                                           \
+  X(icmp_consumed, "icmp-consumed", "ICMP error that was written anew for the other family")       \
   X(arp_consumed, "arp-consumed", "ARP that was read and needs no answer")                         \
   X(bad_neighbour, "bad-neighbour", "neighbour discovery malformed, or from beyond the link")      \
   X(neighbour_consumed, "neighbour-consumed",                                                      \

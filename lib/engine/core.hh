@@ -137,8 +137,8 @@ class alignas(base::kCacheLine) Core {
   void on_icmpv6(wire::Packet& packet, const Frame& frame);
   void relay_error(wire::Packet& packet, const Frame& frame, const Quote& quote,
                    config::PortId port, const IcmpPath& path);
-  void send_other_family(const IcmpHeader& header, const Quote& quote, config::PortId port,
-                         const IcmpPath& path);
+  [[nodiscard]] bool send_other_family(const IcmpHeader& header, const Quote& quote,
+                                       config::PortId port, const IcmpPath& path);
   void send_icmp(wire::Packet& packet, const Frame& frame, config::PortId port,
                  const IcmpPath& path);
 

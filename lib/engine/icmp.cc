@@ -181,15 +181,19 @@ void Core::relay_error(wire::Packet& packet, const Frame& frame, const Quote& qu
     context_.output.drop(frame, Drop::icmp_ignored);
     return;
   }
+  if (!send_other_family(*header, quote, port, path)) {
+    context_.output.drop(frame, Drop::no_buffer);
+    return;
+  }
   context_.counters[Event::icmp_translated].add();
-  send_other_family(*header, quote, port, path);
-  context_.output.release(frame);
+  context_.output.drop(frame, Drop::icmp_consumed);
 }
 
-void Core::send_other_family(const IcmpHeader& header, const Quote& quote, config::PortId port,
+// False if there is no buffer.
+bool Core::send_other_family(const IcmpHeader& header, const Quote& quote, config::PortId port,
                              const IcmpPath& path) {
   Frame out;
-  if (!context_.output.allocate(out)) return;
+  if (!context_.output.allocate(out)) return false;
   const bool to_v6 = !path.source.is_v4();
   const size_t ip_length = wire::ip_header_length(path.source);
   wire::Packet packet;
@@ -210,6 +214,7 @@ void Core::send_other_family(const IcmpHeader& header, const Quote& quote, confi
                              packet.transport_length);
   packet.network[to_v6 ? 6 : 9] = to_v6 ? wire::kProtocolIcmpv6 : wire::kProtocolIcmp;
   send_icmp(packet, out, port, path);
+  return true;
 }
 
 // Addresses and checksums anew; all else of the packet stays.
