@@ -87,6 +87,7 @@ namespace mqlb::base {
   X(trailing_bytes, "malformed-trailing-bytes", "bytes after the last field")                    \
   X(no_buffer, "no-buffer", "no memory to hold the CONNECT")                                     \
   X(no_backend, "no-backend", "no broker takes clients; client got CONNACK unavailable")         \
+  X(backends_full, "backends-full", "each has its max-connections; client got CONNACK busy")     \
   X(backends_failed, "backends-failed", "no broker answered; client got CONNACK unavailable")    \
   X(snat_exhausted, "snat-exhausted", "no SNAT port free; client got CONNACK unavailable")       \
   X(proxy_full, "proxy-full", "no room for another broker flow; client got CONNACK unavailable") \

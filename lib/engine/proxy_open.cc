@@ -72,13 +72,15 @@ void Proxy::choose_candidates(Opening& o) {
       std::span(o.candidates).first(std::min<size_t>(pool.connect_tries, Selector::kMost));
   o.candidate_count = static_cast<uint8_t>(
       selector.select(pool, o.request.policy, o.request.hash, turns_[o.request.pool], out));
-  if (o.candidate_count == 0) o.failure = End::no_backend;
+  if (o.candidate_count == 0) {
+    o.failure = selector.is_full(pool) ? End::backends_full : End::no_backend;
+  }
 }
 
 // A place among the backend's flows and a port toward it, or why there is none.
 std::optional<End> Proxy::try_join(Opening& o, config::BackendId backend) {
   const uint32_t most = context_.snapshot->backends[backend].max_connections;
-  if (!context_.shared.loads.try_add(backend, most)) return End::no_backend;
+  if (!context_.shared.loads.try_add(backend, most)) return End::backends_full;
   if (!take_port(o, backend)) {
     context_.shared.loads.subtract(backend);
     return End::snat_exhausted;

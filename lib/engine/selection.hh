@@ -5,6 +5,7 @@
 // others, and they return when it does.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <span>
 #include <string_view>
@@ -59,6 +60,12 @@ class Selector {
   // for round robin.
   size_t select(const config::PoolEntry& pool, config::KeyPolicy policy, uint64_t hash,
                 Turns& turns, std::span<config::BackendId> out, const Note& note = {}) const;
+
+  // Whether, where none was selected, one would take clients but for its max-connections.
+  [[nodiscard]] bool is_full(const config::PoolEntry& pool) const {
+    return std::any_of(pool.backends.begin(), pool.backends.end(),
+                       [this](config::BackendId id) { return judge(id) == Standing::full; });
+  }
 
   // False if it has gone down since it was selected.
   [[nodiscard]] bool may_try(config::BackendId id) const {

@@ -30,8 +30,14 @@ uint16_t idle_timeout(const config::Settings& settings, uint16_t keep_alive) {
 }
 
 mqtt::Unavailable why(End reason) {
-  return reason == End::client_id_rate ? mqtt::Unavailable::connection_rate_exceeded
-                                       : mqtt::Unavailable::server_unavailable;
+  switch (reason) {
+    case End::client_id_rate:
+      return mqtt::Unavailable::connection_rate_exceeded;
+    case End::backends_full:
+      return mqtt::Unavailable::server_busy;
+    default:
+      return mqtt::Unavailable::server_unavailable;
+  }
 }
 
 }  // namespace

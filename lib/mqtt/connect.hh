@@ -59,7 +59,6 @@ using ConnectResult = std::variant<Connect, NeedMore, Malformed>;
 enum class Unavailable : uint8_t {
   server_unavailable = 0x88,
   server_busy = 0x89,
-  quota_exceeded = 0x97,            // a count is at its limit
   connection_rate_exceeded = 0x9f,  // a rate is
 };
 

@@ -466,7 +466,6 @@ void test_connack(void**) {
       {Version::v3_1_1, Unavailable::connection_rate_exceeded, bytes({0x20, 0x02, 0x00, 0x03})},
       {Version::v5_0, Unavailable::server_unavailable, bytes({0x20, 0x03, 0x00, 0x88, 0x00})},
       {Version::v5_0, Unavailable::server_busy, bytes({0x20, 0x03, 0x00, 0x89, 0x00})},
-      {Version::v5_0, Unavailable::quota_exceeded, bytes({0x20, 0x03, 0x00, 0x97, 0x00})},
       {Version::v5_0, Unavailable::connection_rate_exceeded, bytes({0x20, 0x03, 0x00, 0x9f, 0x00})},
   };
   for (const auto& row : rows) {

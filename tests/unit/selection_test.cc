@@ -57,10 +57,10 @@ class Pool {
   std::vector<BackendId> select(KeyPolicy policy, uint64_t hash, size_t most,
                                 const engine::Selector::Note& note = {}) {
     std::vector<BackendId> out(most, kNobody);
-    const engine::Selector selector(*snapshot, *status, *loads);
-    out.resize(selector.select(snapshot->pools[0], policy, hash, turns, out, note));
+    out.resize(selector().select(snapshot->pools[0], policy, hash, turns, out, note));
     return out;
   }
+  [[nodiscard]] bool is_full() const { return selector().is_full(snapshot->pools[0]); }
   BackendId first(KeyPolicy policy, uint64_t hash) {
     const auto ids = select(policy, hash, 3);
     return ids.empty() ? kNobody : ids[0];
@@ -74,6 +74,7 @@ class Pool {
   [[nodiscard]] static uint64_t hash_of(size_t i) {
     return maglev::hash_key(base::as_bytes("device-" + std::to_string(i)), 0);
   }
+  [[nodiscard]] engine::Selector selector() const { return {*snapshot, *status, *loads}; }
 
   config::Model model;
   std::unique_ptr<const config::Snapshot> snapshot;
@@ -333,6 +334,20 @@ void test_no_backend(void**) {
   }
 }
 
+void test_none_left_for_want_of_places(void**) {
+  Pool pool(3);
+  pool.model.pools[0].backends[2].max_connections = 1;
+  pool.compile();
+  pool.set(0, Availability::down);
+  pool.set(1, Availability::maintenance);
+  pool.load(2, 1);
+  assert_true(pool.select(KeyPolicy::client_id, 1, 3).empty());
+  assert_true(pool.is_full());
+  pool.set(2, Availability::down);
+  assert_true(pool.select(KeyPolicy::client_id, 1, 3).empty());
+  assert_false(pool.is_full());
+}
+
 void test_limits_count_exactly(void**) {
   engine::BackendLoads loads;
   assert_true(loads.try_add(1, 2));
@@ -364,6 +379,7 @@ int main() {
       cmocka_unit_test(test_slow_start_of_turns_and_loads),
       cmocka_unit_test(test_what_is_noted),
       cmocka_unit_test(test_no_backend),
+      cmocka_unit_test(test_none_left_for_want_of_places),
       cmocka_unit_test(test_limits_count_exactly),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
