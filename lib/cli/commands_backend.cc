@@ -35,7 +35,8 @@ Result<void> set_weight(Model& model, const Args& args) {
 
 Result<void> set_state(Model& model, const Args& args) {
   return set_backend(model, args, [&](config::Backend& b) {
-    b.state = args.choice("STATE", {config::AdminState::up, config::AdminState::maintenance});
+    b.state = args.choice("STATE", {config::AdminState::up, config::AdminState::maintenance,
+                                    config::AdminState::down});
     b.drain_rate = 0;
   });
 }
@@ -97,9 +98,10 @@ std::vector<Command> backend_commands() {
        "removes a backend from a pool; its flows go on until they end", anywhere, remove_backend},
       {"backend set POOL:pool BACKEND:backend weight N:weight", "sets a backend's share of clients",
        anywhere, set_weight},
-      {"backend set POOL:pool BACKEND:backend state STATE:up|maintenance",
-       "maintenance: no new client, and flows are closed at the pool's close-rate", anywhere,
-       set_state},
+      {"backend set POOL:pool BACKEND:backend state STATE:up|maintenance|down",
+       "maintenance: no new client, and flows are closed at the pool's close-rate; down: as if "
+       "checks had failed",
+       anywhere, set_state},
       {"backend set POOL:pool BACKEND:backend state drain [rate N:close-rate]",
        "no new client while there is another backend; flows stay, or N are closed each second",
        anywhere, drain},

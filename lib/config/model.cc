@@ -78,6 +78,8 @@ std::string_view to_string(AdminState state) {
       return "drain";
     case AdminState::maintenance:
       return "maintenance";
+    case AdminState::down:
+      return "down";
   }
   return "?";
 }

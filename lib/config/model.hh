@@ -34,8 +34,8 @@ enum class KeyPolicy : uint8_t {
 enum class ProxyProtocol : uint8_t { none, v1, v2 };
 enum class PollMode : uint8_t { busy, adaptive };
 // What the operator wants of a backend. drain: no new client while there is another backend;
-// maintenance: none at all, and its flows are closed.
-enum class AdminState : uint8_t { up, drain, maintenance };
+// maintenance: none at all, and its flows are closed; down: as if its checks had failed.
+enum class AdminState : uint8_t { up, drain, maintenance, down };
 
 struct Port {
   std::string name;

@@ -115,6 +115,8 @@ void BackendStates::judge(BackendId id, bool heed_failures, Instant now) {
   const config::BackendEntry& backend = snapshot_->backends[id];
   if (backend.state == AdminState::maintenance) {
     change(id, Availability::maintenance, "by command", now);
+  } else if (backend.state == AdminState::down) {
+    change(id, Availability::down, "by command", now);
   } else if (e.checked_down) {
     change(id, Availability::down, "check: " + e.check_why, now);
   } else if (backend.state == AdminState::drain) {
@@ -187,7 +189,7 @@ uint32_t BackendStates::close_rate(BackendId id) const {
       return pool.close_rate;
     case Availability::down:
       // Failed connections are too little to end good ones for.
-      return e.checked_down && pool.close_on_down ? pool.close_rate : 0;
+      return !is_wanted(id) && pool.close_on_down ? pool.close_rate : 0;
     case Availability::up:
       break;
   }

@@ -116,6 +116,9 @@ def test_full_backends(lb, topology, sinks):
     clients = [mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) for _ in range(7)]
     codes = [c.connect(f"full-{n}") for n, c in enumerate(clients)]
     assert codes == [0] * 6 + [3]
+    with mqtt.Client(topology.clients[0].connect((netns.VIP, 1883)), mqtt.V5) as client:
+        assert client.connect("full-5.0") == 0x89
+    wait.until(lambda: lb.counters()["end", "backends-full"] == 2, 5, "both are counted")
     assert [row(lb, s.name)["flows"] for s in sinks] == [2, 2, 2]
     why = lb.route_row("full-7", POOL)
     assert why["backend"] == ""
@@ -143,13 +146,15 @@ def test_backup_waits_for_all_others_to_go(lb, topology, sinks):
         assert at(backup) == {ids[0]}
 
 
-def test_slow_start_brings_its_clients_back_and_moves_no_other(lb, sinks):
+@pytest.mark.parametrize("gone", ["maintenance", "down"])
+def test_slow_start_brings_its_clients_back_and_moves_no_other(lb, sinks, gone):
     seconds = 4
     lb.commands(f"pool set {POOL} slow-start {seconds}")
     ids = [f"slow-{i}" for i in range(60)]
     before = homes(lb, ids)
     victim = sinks[0].name
-    lb.commands(f"backend set {POOL} {victim} state maintenance")
+    lb.commands(f"backend set {POOL} {victim} state {gone}")
+    assert (row(lb, victim)["state"], row(lb, victim)["why"]) == (gone, "by command")
     away = homes(lb, ids)
     assert {i for i in ids if away[i] != before[i]} == {i for i in ids if before[i] == victim}
     lb.commands(f"backend set {POOL} {victim} state up")

@@ -157,6 +157,33 @@ void test_commands(void**) {
   assert_int_equal(w.state(1), Availability::down);
 }
 
+// Whatever checks and connections say, and back as one that checks let back.
+void test_down_by_command(void**) {
+  World w;
+  w.load(0, 100);
+  w.pool().slow_start = 10s;
+  w.pool().backends[0].state = AdminState::down;
+  w.adopt();
+  w.states.set_check(0, true, "", w.now);
+  assert_int_equal(w.state(0), Availability::down);
+  assert_string_equal(w.states.row(0, w.now).why.c_str(), "by command");
+  w.fail(1);
+  w.fail(2);
+  assert_int_equal(w.state(2), Availability::up);  // the last one
+  w.pass(1s);
+  assert_int_equal(w.closed[0], 100);
+  w.pool().backends[0].state = AdminState::up;
+  w.adopt();
+  assert_int_equal(w.state(0), Availability::up);
+  assert_in_range(w.states.row(0, w.now).taking, 0, 1);
+  w.load(0, 100);
+  w.pool().close_on_down = false;
+  w.pool().backends[0].state = AdminState::down;
+  w.adopt();
+  w.pass(1s);
+  assert_int_equal(w.closed[0], 100);
+}
+
 void test_slow_start(void**) {
   World w;
   w.pool().slow_start = 100s;
@@ -286,6 +313,7 @@ int main() {
       cmocka_unit_test(test_failures_count_within_their_time),
       cmocka_unit_test(test_failures_never_empty_a_pool),
       cmocka_unit_test(test_commands),
+      cmocka_unit_test(test_down_by_command),
       cmocka_unit_test(test_slow_start),
       cmocka_unit_test(test_load_limits),
       cmocka_unit_test(test_pace_of_a_drain),

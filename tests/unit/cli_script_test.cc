@@ -136,7 +136,8 @@ Model all_settings_changed() {
   pool.fail_timeout = milliseconds(8000);
   pool.backends = {{"a", endpoint("[2001:db8::11]:1883"), 7, config::AdminState::drain, 500},
                    {"b", endpoint("198.18.1.77:1"), 1, config::AdminState::maintenance, 0, true, 9},
-                   {"c", endpoint("198.18.1.78:1"), 1, config::AdminState::drain}};
+                   {"c", endpoint("198.18.1.78:1"), 1, config::AdminState::drain},
+                   {"d", endpoint("198.18.1.79:1"), 1, config::AdminState::down}};
   m.pools.push_back(pool);
   m.pools.push_back(m.pools[0]);
   m.pools[2].name = "third";

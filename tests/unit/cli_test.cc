@@ -62,6 +62,7 @@ const Good kGood[] = {
     {"backend add emqx broker3 198.18.1.13:1883 weight 3", ""},
     {"backend set emqx broker1 weight 9", ""},
     {"backend set emqx broker1 state maintenance", ""},
+    {"backend set emqx broker1 state down", ""},
     {"backend set emqx broker1 state drain", ""},
     {"backend set emqx broker1 state drain rate 500", ""},
     {"backend set emqx broker1 backup on", ""},
