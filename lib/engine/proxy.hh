@@ -140,6 +140,7 @@ class alignas(base::kCacheLine) Proxy {
   void while_settling(wire::Packet& packet, const Frame& frame, Opening& o);
   static void note_timestamps(const wire::Packet& packet, Opening& o);
   static void keep_window(wire::TcpView tcp, int32_t raised, uint8_t scale);
+  static void widen_window(wire::TcpView tcp, uint32_t lowered, uint8_t scale);
   bool guard_ack(wire::Packet& packet, base::Seq32 known, uint32_t ack_delta);
   bool late_ack(wire::Packet& packet, FlowIndex index);
   void send_owned(Opening& o);

@@ -104,6 +104,7 @@ bool Proxy::hold_back_ack(wire::Packet& packet, Opening& o) {
   }
   if (o.promised == kept(o) && packet.segment_length() == 0) return false;
   o.promised = kept(o);
+  widen_window(tcp, static_cast<uint32_t>(acked) - o.promised, o.broker_scale);
   splice::replace_ack(tcp, o.request.first_byte + o.promised - delta);
   return true;
 }

@@ -135,6 +135,12 @@ void Proxy::keep_window(wire::TcpView tcp, int32_t raised, uint8_t scale) {
   splice::replace_window(tcp, static_cast<uint16_t>(left));
 }
 
+// One that is lowered by so many must not take the window back (RFC 9293 section 3.8.6).
+void Proxy::widen_window(wire::TcpView tcp, uint32_t lowered, uint8_t scale) {
+  const uint32_t window = tcp.window() + (lowered >> scale);
+  splice::replace_window(tcp, static_cast<uint16_t>(std::min(window, 0xffffU)));
+}
+
 // The client knows nothing of the PROXY header, and saw our acknowledgement of its owned bytes, up
 // to `known` (client space). An ACK up to there says nothing new to it, and one below looks like an
 // attack or a duplicate (RFC 5961 section 5): absorbed, or raised if the segment carries something.
