@@ -1,7 +1,8 @@
-// Whom listeners let in: limits, lists, and Client IDs that come too often.
+// Whom listeners let in: limits, lists, Client IDs that come too often, and backends that are full.
 #include <functional>
 
 #include "tests/engine/limits.hh"
+#include "tests/support/models.hh"
 
 namespace mqlb::tests {
 namespace {
@@ -158,10 +159,18 @@ void test_a_refusal_takes_nothing_else(void** /*state*/) {
   assert_int_equal(b.count(Drop::listener_rate), 0);
 }
 
+// A network of clients, written as in IPv4; of one of all addresses, the same of the other family.
+wire::Prefix network(const char* text) {
+  const wire::Prefix p = prefix(text);
+  if (!families().clients_v6) return p;
+  if (p.length == 0) return prefix(p.address.is_v4() ? "::/0" : "0.0.0.0/0");
+  return in_ipv6(p);
+}
+
 struct Lists {
   const char* name;
   std::vector<const char*> allow, deny;
-  bool host0, host1;  // 198.18.0.20 and .21
+  bool host0, host1;  // 198.18.0.20 and .21 are let in
 };
 
 void test_lists(void** /*state*/) {
@@ -171,15 +180,15 @@ void test_lists(void** /*state*/) {
       {"one allowed", {"198.18.0.20/32"}, {}, true, false},
       {"both allowed", {"198.18.0.20/31"}, {}, true, true},
       {"denied among the allowed", {"198.18.0.0/16"}, {"198.18.0.21/32"}, true, false},
-      {"others denied", {}, {"198.18.0.22/31", "10.0.0.0/8"}, true, true},
+      {"others denied", {}, {"198.18.0.22/31", "198.19.0.0/16"}, true, true},
       {"the other family allowed", {"::/0"}, {}, false, false},
       {"all denied", {}, {"0.0.0.0/0"}, false, false},
   };
   for (const Lists& row : table) {
     print_message("  %s\n", row.name);
     Setup setup = default_setup(640);
-    for (const char* p : row.allow) limits(setup).allow.push_back(*wire::Prefix::parse(p));
-    for (const char* p : row.deny) limits(setup).deny.push_back(*wire::Prefix::parse(p));
+    for (const char* p : row.allow) limits(setup).allow.push_back(network(p));
+    for (const char* p : row.deny) limits(setup).deny.push_back(network(p));
     Bench& b = new_bench(setup);
     RawEnd clients[2] = {raw_client(4000, 0), raw_client(4000, 1)};
     assert_int_equal(b.handshake(clients[0]), row.host0);
@@ -203,7 +212,7 @@ void test_lists_change_live(void** /*state*/) {
   assert_int_equal(answer.size(), 1);
   fresh.nxt += 1;
   fresh.peer = answer[0].segment.seq + 1U;
-  limits(setup).deny = {*wire::Prefix::parse("198.18.0.20/32")};
+  limits(setup).deny = {network("198.18.0.20/32")};
   b.dut().reconfigure(setup.model, b.now());
   assert_int_equal(b.send(fresh, fresh.segment(kAck)).size(), 0);
   assert_int_equal(b.count(Drop::source_denied), 1);
@@ -246,11 +255,17 @@ void test_limits_change_live(void** /*state*/) {
   assert_true(comes());
   assert_false(comes());
   assert_int_equal(counted_for(b, 0), 1);
-  change([](config::Admission& a) { a.source_v4_bits = 30; });  // hosts 0 to 3 are one source
+  change([](config::Admission& a) {  // hosts 0 to 3 are one source
+    a.source_v4_bits = 30;
+    a.source_v6_bits = 126;
+  });
   assert_true(comes(1));
   assert_false(comes(0) || comes(2));
   assert_int_equal(counted_for(b, 0, 30), 1);
-  change([](config::Admission& a) { a.source_v4_bits = 32; });
+  change([](config::Admission& a) {
+    a.source_v4_bits = 32;
+    a.source_v6_bits = 128;
+  });
   assert_false(comes(0));
   assert_true(comes(1));
   for (const RawEnd& client : clients) b.send(client, client.segment(kRst));
@@ -420,6 +435,40 @@ void test_a_fight_is_named(void** /*state*/) {
   }
 }
 
+// ---- Backends
+
+// One place at each; who comes then is told so, in its version.
+void test_full_backends(void** /*state*/) {
+  const struct {
+    sim::Level level;
+    sim::Buffer connack;
+  } table[] = {{3, {0x20, 2, 0, 3}}, {4, {0x20, 2, 0, 3}}, {5, {0x20, 3, 0, 0x89, 0}}};
+  for (const auto& row : table) {
+    Setup setup = default_setup(740);
+    std::vector<config::Backend>& backends = setup.model.pools[0].backends;
+    for (config::Backend& backend : backends) backend.max_connections = 1;
+    Bench& b = new_bench(setup);
+    uint16_t port = 4000;
+    const auto answer = [&](const std::string& id) {
+      RawEnd client = raw_client(port++);
+      const sim::Buffer bytes = connect(b, client, id, row.level);
+      if (!bytes.empty()) b.send(client, client.segment(kRst));
+      return bytes;
+    };
+    for (size_t i = 0; i < backends.size(); ++i) {
+      assert_true(answer("device-" + std::to_string(i)).empty());
+    }
+    assert_true(answer("late") == row.connack);
+    for (config::BackendId id = 0; id < backends.size(); ++id) {
+      b.engine().shared().status.set(id, {engine::Availability::maintenance, 0, 0});
+    }
+    assert_true(answer("later") == sim::encode_unavailable(row.level));
+    b.pass(500ms);  // before those that wait for brokers are given up
+    assert_int_equal(b.count(End::backends_full), 1);
+    assert_int_equal(b.count(End::no_backend), 1);
+  }
+}
+
 }  // namespace
 }  // namespace mqlb::tests
 
@@ -438,6 +487,7 @@ int main() {
       BENCH_TEST(test_a_reset_not_taken),
       BENCH_TEST(test_client_id_rate),
       BENCH_TEST(test_a_fight_is_named),
+      BENCH_TEST(test_full_backends),
   };
   return cmocka_run_group_tests_name("admission", tests, nullptr, nullptr);
 }

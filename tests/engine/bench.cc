@@ -45,11 +45,10 @@ Bench::Bench(const Setup& setup)
 }
 
 void Bench::transmit(unsigned port, base::Bytes frame) {
-  const bool is_arp = sim::ether_type(frame) == sim::kEtherTypeArp;
-  const auto arp = is_arp ? sim::parse_arp(frame) : std::nullopt;
-  if (arp && arp->request) {
-    const bool question = arp->sender != arp->target && port == kBrokers;
-    if (question) questions_.emplace_back(frame.begin(), frame.end());
+  const auto asked = sim::is_resolution(frame) ? sim::parse_resolution(frame) : std::nullopt;
+  if (asked && asked->request) {
+    const bool question = asked->sender != asked->target && port == kBrokers;
+    if (question) questions_.push_back(*asked);
     return;
   }
   Sent s;
@@ -59,18 +58,16 @@ void Bench::transmit(unsigned port, base::Bytes frame) {
   sent_.push_back(std::move(s));
 }
 
-void Bench::answer_arp() {
-  for (const auto& question : std::exchange(questions_, {})) {
-    const auto arp = sim::parse_arp(question);
-    const unsigned broker = arp->target.v4_bits() - broker_endpoint(0).address.v4_bits();
-    const sim::ArpPacket answer{false, broker_mac(broker), arp->target, arp->sender_mac,
-                                arp->sender};
-    dut_.receive(kBrokers, sim::encode_arp(arp->sender_mac, answer), now_, *this);
+void Bench::answer_questions() {
+  for (const sim::Resolution& asked : std::exchange(questions_, {})) {
+    const sim::Resolution answer{false, broker_mac(broker_at(asked.target)), asked.target,
+                                 asked.sender_mac, asked.sender};
+    dut_.receive(kBrokers, sim::encode_resolution(answer), now_, *this);
   }
 }
 
 SentFrames Bench::take() {
-  answer_arp();
+  answer_questions();
   return std::exchange(sent_, {});
 }
 
@@ -87,7 +84,7 @@ SentFrames Bench::pass(base::Duration time) {
   for (const base::Instant end = now_ + time; now_ < end;) {
     now_ += 1ms;
     dut_.advance(now_, *this);
-    answer_arp();
+    answer_questions();
   }
   return take();
 }

@@ -11,6 +11,7 @@
 #include "tests/engine/engine_world.hh"
 #include "tests/support/sim/mqtt_packets.hh"
 #include "tests/support/sim/packet.hh"
+#include "tests/support/sim/resolution.hh"
 
 namespace mqlb::tests {
 
@@ -44,7 +45,7 @@ class Bench final : public sim::FrameSink {
  public:
   explicit Bench(const Setup& setup);
 
-  // What the engine sends in answer, without its own ARP requests.
+  // What the engine sends in answer, without its own questions for link addresses.
   SentFrames frame(unsigned port, base::Bytes bytes);
   SentFrames send(const RawEnd& from, const sim::Segment& segment);
   // Moves the clock by milliseconds; what the engine sends meanwhile.
@@ -79,12 +80,12 @@ class Bench final : public sim::FrameSink {
 
  private:
   SentFrames take();
-  void answer_arp();
+  void answer_questions();
 
   EngineDut dut_;
   base::Instant now_{base::Duration(1'000'000)};
   SentFrames sent_;
-  std::vector<std::vector<uint8_t>> questions_;  // ARP requests to brokers
+  std::vector<sim::Resolution> questions_;  // for brokers' link addresses
   std::vector<uint64_t> drops_seen_;
 };
 

@@ -5,6 +5,7 @@
 //   CAPTURE=FILE    writes every frame at the engine's ports to a pcapng file
 //   CONNECTIONS=N   as many connections as this in each test that opens many
 //   SEED=N          other random numbers than those of a usual run
+//   FAMILIES=F      what clients and brokers speak: families() in engine_world.hh
 #pragma once
 
 #include <functional>

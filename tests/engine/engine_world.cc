@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
+
+#include "tests/support/models.hh"
 
 namespace mqlb::tests {
 namespace {
@@ -47,20 +50,46 @@ sim::ProxyExpectation expectation(config::ProxyProtocol version) {
   return sim::ProxyExpectation::none;
 }
 
+// The same host of another family: what is 198.18.1.11 is 2001:db8:0:1201::b.
+IpAddress address_of(uint32_t ipv4, bool v6) {
+  return v6 ? in_ipv6(IpAddress::v4(ipv4)) : IpAddress::v4(ipv4);
+}
+IpAddress of_clients(uint32_t host) {
+  return address_of(kClientNetwork + host, families().clients_v6);
+}
+IpAddress of_brokers(uint32_t host) {
+  return address_of(kBrokerNetwork + host, families().brokers_v6);
+}
+uint8_t last_octet(const IpAddress& address) { return address.octets()[15]; }
+wire::Prefix network_of(const IpAddress& address) {
+  return {address, static_cast<uint8_t>(address.is_v4() ? 24 : 64)};
+}
+
 }  // namespace
 
 MacAddress client_mac(unsigned host) { return {{0x02, 0, 0, 0, 1, static_cast<uint8_t>(host)}}; }
 MacAddress broker_mac(unsigned broker) {
   return {{0x02, 0, 0, 0, 2, static_cast<uint8_t>(broker)}};
 }
-IpAddress client_address(unsigned host) {
-  return IpAddress::v4(kClientNetwork + kFirstClientHost + host);
-}
+IpAddress client_address(unsigned host) { return of_clients(kFirstClientHost + host); }
 wire::Endpoint broker_endpoint(unsigned broker) {
-  return {IpAddress::v4(kBrokerNetwork + kFirstBrokerHost + broker), 1883};
+  return {of_brokers(kFirstBrokerHost + broker), 1883};
 }
-wire::Endpoint listener_endpoint() { return {IpAddress::v4(kClientNetwork + 10), 1883}; }
-IpAddress snat_address(unsigned i) { return IpAddress::v4(kBrokerNetwork + 100 + i); }
+wire::Endpoint listener_endpoint() { return {of_clients(10), 1883}; }
+IpAddress snat_address(unsigned i) { return of_brokers(100 + i); }
+unsigned client_at(const IpAddress& address) { return last_octet(address) - kFirstClientHost; }
+unsigned broker_at(const IpAddress& address) { return last_octet(address) - kFirstBrokerHost; }
+
+const Families& families() {
+  static const Families asked = [] {
+    const char* set = std::getenv("FAMILIES");
+    const std::string text = set == nullptr ? "ipv4" : set;
+    const size_t hyphen = text.find('-');
+    return Families{text.substr(0, hyphen) == "ipv6",
+                    text.substr(hyphen == std::string::npos ? 0 : hyphen + 1) == "ipv6"};
+  }();
+  return asked;
+}
 
 bool start_eal() {
   static const bool started = [] {
@@ -146,8 +175,8 @@ Setup default_setup(uint64_t seed) {
   config::Model& m = s.model;
   m.ports = {{"clients", "c", config::PortRole::client, 1500, {}},
              {"brokers", "b", config::PortRole::backend, 1500, {}}};
-  m.ports[0].addresses = {{IpAddress::v4(kClientNetwork + 1), 24}};
-  m.ports[1].addresses = {{IpAddress::v4(kBrokerNetwork + 1), 24}};
+  m.ports[0].addresses = {network_of(of_clients(1))};
+  m.ports[1].addresses = {network_of(of_brokers(1))};
   m.snat_pools = {{"outside", {snat_address(0), snat_address(1)}, 1024, 65535}};
   config::Pool pool;
   pool.name = "emqx";
@@ -161,6 +190,7 @@ Setup default_setup(uint64_t seed) {
   listener.name = "mqtt";
   listener.endpoint = listener_endpoint();
   listener.pool = "emqx";
+  listener.admission.source_v6_bits = 128;  // clients have a network in common
   m.listeners = {listener};
   m.settings.max_flows = 20000;
   m.settings.max_connecting = 4096;
@@ -216,7 +246,7 @@ void EngineWorld::client(base::Duration when, sim::ClientPlan plan) {
 
 void EngineWorld::client_at(base::Duration when, sim::ClientPlan plan) {
   plan.listener = listener_endpoint();
-  const uint32_t host = plan.local.address.v4_bits() - client_address(0).v4_bits();
+  const unsigned host = tests::client_at(plan.local.address);
   world_.after(when, [this, host, plan] {
     conversations_.push_back(sim::open_client(*clients_[host], ledger_, plan));
   });

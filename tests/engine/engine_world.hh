@@ -29,6 +29,17 @@ inline constexpr wire::MacAddress kPortMacs[]{{{0x02, 0, 0, 0, 0xff, 0}},
 [[nodiscard]] wire::Endpoint broker_endpoint(unsigned broker);
 [[nodiscard]] wire::Endpoint listener_endpoint();
 [[nodiscard]] wire::IpAddress snat_address(unsigned i);
+// Whose address it is.
+[[nodiscard]] unsigned client_at(const wire::IpAddress& address);
+[[nodiscard]] unsigned broker_at(const wire::IpAddress& address);
+
+// What the networks speak: FAMILIES in the environment is ipv4 (the default), ipv6, or the clients'
+// and the brokers' family with a hyphen between, as in ipv6-ipv4.
+struct Families {
+  bool clients_v6 = false;
+  bool brokers_v6 = false;
+};
+[[nodiscard]] const Families& families();
 
 // The EAL without privileges or hugepages; once per process.
 bool start_eal();

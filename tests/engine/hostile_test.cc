@@ -98,9 +98,9 @@ Bytes error_of_nobodys_flow() {
 }
 
 Bytes arp(const std::function<void(Bytes&)>& change) {
-  const sim::ArpPacket request{
+  const sim::Resolution request{
       true, client_mac(0), client_address(0), {}, listener_endpoint().address};
-  Bytes frame = sim::encode_arp(kPortMacs[kClients], request);
+  Bytes frame = sim::encode_resolution(request);
   change(frame);
   return frame;
 }

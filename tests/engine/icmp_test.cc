@@ -224,11 +224,11 @@ void test_arp(void** /*state*/) {
     const wire::MacAddress asker = q.port == kClients ? client_mac(0) : broker_mac(0);
     const wire::IpAddress from =
         q.port == kClients ? client_address(0) : broker_endpoint(0).address;
-    const sim::ArpPacket request{true, asker, from, {}, q.address};
-    const SentFrames sent = b.frame(q.port, sim::encode_arp(wire::kBroadcastMac, request));
+    const sim::Resolution request{true, asker, from, {}, q.address};
+    const SentFrames sent = b.frame(q.port, sim::encode_resolution(request));
     assert_int_equal(sent.size(), q.answered ? 1 : 0);
     if (!q.answered) continue;
-    const auto answer = sim::parse_arp(sent[0].bytes);
+    const auto answer = sim::parse_resolution(sent[0].bytes);
     assert_int_equal(sent[0].port, q.port);
     assert_true(answer && !answer->request);
     assert_true(answer->sender == q.address && answer->sender_mac == kPortMacs[q.port]);

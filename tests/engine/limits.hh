@@ -8,8 +8,10 @@ namespace mqlb::tests {
 
 inline config::Admission& limits(Setup& setup) { return setup.model.listeners[0].admission; }
 
+// bits: of an IPv4 address; as many of an IPv6 address are not looked at.
 inline uint32_t counted_for(Bench& b, unsigned host, uint8_t bits = 32) {
   engine::Gates& gates = b.engine().shared().gates;
+  if (families().clients_v6) bits += 96;
   return gates.sources().connections(gates.source(0, client_address(host), bits));
 }
 

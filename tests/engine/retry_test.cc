@@ -16,7 +16,8 @@ using sim::kRst;
 using sim::kSyn;
 
 constexpr size_t kEach = 150;
-constexpr uint32_t kHeader = 28;  // PROXY v2 over IPv4
+// PROXY v2 with the clients' addresses.
+uint32_t header_length() { return families().clients_v6 ? 52 : 28; }
 
 // The broker takes the SYN; what it and the client get for it.
 SentFrames take_syn(Bench& b, RawEnd& broker) {
@@ -83,7 +84,7 @@ void test_a_broker_leaves(void** /*state*/) {
       assert_true(b.handshake(client));
       const base::Seq32 first_byte = client.nxt;
       RawEnd broker = b.ask_broker(client, "device");
-      const sim::Buffer connect = tail(bytes_to(broker, take_syn(b, broker)), kHeader);
+      const sim::Buffer connect = tail(bytes_to(broker, take_syn(b, broker)), header_length());
       assert_int_equal(connect.size(), client.nxt - first_byte);
       const auto size = static_cast<uint32_t>(connect.size());
       const uint32_t taken = std::min(row.taken, size);
@@ -113,7 +114,7 @@ void test_a_broker_leaves(void** /*state*/) {
       const SentFrames again = take_syn(b, second);
       assert_int_equal(frames_to(kClients, again), 0);
       const sim::Buffer delivered = bytes_to(second, again);
-      assert_true(tail(delivered, kHeader) == connect);
+      assert_true(tail(delivered, header_length()) == connect);
       const SentFrames full = b.send(second, second.segment(kAck));
       assert_int_equal(full.size(), taken < size ? 1 : 0);
       if (taken < size) assert_true(full[0].segment.ack == client.nxt);
@@ -139,7 +140,7 @@ void test_bytes_behind_the_connect(void** /*state*/) {
   assert_true(b.handshake(client));
   RawEnd broker = b.ask_broker(client, "device");
   const base::Seq32 behind = client.nxt;
-  const sim::Buffer connect = tail(bytes_to(broker, take_syn(b, broker)), kHeader);
+  const sim::Buffer connect = tail(bytes_to(broker, take_syn(b, broker)), header_length());
   const sim::Buffer ping = sim::encode_empty(12);
   const sim::Segment early = client.segment(kAck | kPsh, ping);
   const SentFrames passed = b.send(client, early);
@@ -149,11 +150,13 @@ void test_bytes_behind_the_connect(void** /*state*/) {
   const SentFrames acked = b.send(broker, broker.segment(kAck));
   assert_int_equal(acked.size(), 1);
   assert_true(acked[0].segment.ack == behind);
+  // Its window ends where the broker's does.
+  assert_int_equal(acked[0].segment.window, broker.segment(kAck).window + ping.size());
   assert_int_equal(b.send(broker, broker.segment(kAck)).size(), 0);
 
   RawEnd second = next_broker(b.send(broker, broker.segment(kRst)), broker);
   assert_int_equal(b.send(client, early).size(), 0);  // waits
-  const sim::Buffer delivered = tail(bytes_to(second, take_syn(b, second)), kHeader);
+  const sim::Buffer delivered = tail(bytes_to(second, take_syn(b, second)), header_length());
   assert_int_equal(delivered.size(), connect.size() + ping.size());
   assert_true(tail(delivered, connect.size()) == ping);
   const SentFrames answer = b.send(second, second.segment(kAck | kPsh, sim::encode_connack(4, 0)));

@@ -215,7 +215,7 @@ const Row kRows[] = {
     {"over the MTU", Fault::mtu, nullptr, make_jumbo},
     {"bytes behind the packet", Fault::frame, nullptr, add_tail},
     {"cut packet", Fault::frame, nullptr, cut_tail},
-    {"ARP of two minds", Fault::arp, nullptr, claim_address},
+    {"ARP of two minds", Fault::resolution, nullptr, claim_address},
     {"too many frames for one", Fault::storm, nullptr, nullptr, 0, 20},
 };
 

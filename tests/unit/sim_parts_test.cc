@@ -220,8 +220,8 @@ void test_host_resets_strays(void**) {
     auto net = std::make_unique<Net>(1, std::move(tap), LinkConfig{}, LinkConfig{});
     net->serve();
     const auto me = wire::MacAddress{{2, 0, 0, 0, 0, 9}};
-    const ArpPacket ask{true, me, client_address(0), {}, kBrokerEndpoint.address};
-    net->world.inject(0, encode_arp({{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}, ask));
+    const Resolution ask{true, me, client_address(0), {}, kBrokerEndpoint.address};
+    net->world.inject(0, encode_resolution(ask));
     Segment s;
     s.source = {client_address(0), 77};
     s.destination = {kBrokerEndpoint.address, row.port};
@@ -231,7 +231,7 @@ void test_host_resets_strays(void**) {
     net->world.inject(0, encode_segment(me, {{2, 0, 0, 0, 0, 2}}, s, 1));
     assert_true(net->world.run());
     assert_int_equal(device->kept.size(), *row.answer == '\0' ? 1 : 2);
-    const auto arp = parse_arp(device->kept[0]);
+    const auto arp = parse_resolution(device->kept[0]);
     assert_true(arp && !arp->request && arp->sender == kBrokerEndpoint.address);
     if (*row.answer == '\0') continue;
     Segment answer;

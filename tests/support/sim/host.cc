@@ -2,24 +2,26 @@
 #include "tests/support/sim/host.hh"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "tests/support/sim/world.hh"
 
 namespace mqlb::sim {
 
 size_t Host::HashAddress::operator()(const wire::IpAddress& a) const {
-  return Random(a.v4_bits()).u64();
+  const std::array<uint8_t, 16> octets = a.octets();
+  uint64_t halves[2];
+  std::memcpy(halves, octets.data(), octets.size());
+  return Random(halves[0] ^ Random(halves[1]).u64()).u64();
 }
 
 size_t Host::HashFourTuple::operator()(const FourTuple& t) const {
-  const uint64_t addresses =
-      static_cast<uint64_t>(t.local.address.v4_bits()) << 32U | t.remote.address.v4_bits();
-  const uint64_t ports = static_cast<uint64_t>(t.local.port) << 16U | t.remote.port;
-  return Random(addresses ^ Random(ports).u64()).u64();
+  return Random(HashEndpoint()(t.local) ^ Random(HashEndpoint()(t.remote)).u64()).u64();
 }
 
 size_t Host::HashEndpoint::operator()(const wire::Endpoint& e) const {
-  return Random(static_cast<uint64_t>(e.address.v4_bits()) << 16U | e.port).u64();
+  return Random(HashAddress()(e.address) ^ e.port).u64();
 }
 
 Host::Host(World& world, const HostConfig& config, Random random)
@@ -32,7 +34,11 @@ Host::Connection& Host::add_connection(const FourTuple& key, const TcpOptions& o
   Connection c;
   c.id = next_id_++;
   c.app = std::move(app);
-  c.endpoint = std::make_unique<TcpEndpoint>(key.local, key.remote, options, *this,
+  // No more than packets have room for.
+  const size_t headers = ip_header_length(key.local.address) + 20;
+  TcpOptions fitting = options;
+  fitting.mss = std::min(options.mss, static_cast<uint16_t>(config_.mtu - headers));
+  c.endpoint = std::make_unique<TcpEndpoint>(key.local, key.remote, fitting, *this,
                                              world_.violations(), world_.rules());
   c.endpoint->set_app(c.app.get());
   remove(key);

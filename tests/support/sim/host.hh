@@ -1,4 +1,4 @@
-// A computer with one Ethernet interface: ARP, TCP endpoints, listeners.
+// A computer with one Ethernet interface: ARP, neighbour discovery, TCP endpoints, listeners.
 //
 // Owned by a World. Every frame that arrives is checked here (MACs, MTU, lengths, checksums) and
 // then by the endpoint it belongs to.
@@ -16,6 +16,7 @@
 #include "tests/support/sim/link.hh"
 #include "tests/support/sim/packet.hh"
 #include "tests/support/sim/random.hh"
+#include "tests/support/sim/resolution.hh"
 #include "tests/support/sim/tcp_endpoint.hh"
 #include "tests/support/sim/violations.hh"
 
@@ -26,7 +27,7 @@ class World;
 struct HostConfig {
   std::string name;
   wire::MacAddress mac;
-  std::vector<wire::IpAddress> addresses;  // IPv4
+  std::vector<wire::IpAddress> addresses;  // of one family
   // Destinations outside of the addresses' networks of this length go through the gateway.
   uint8_t prefix_length = 24;
   std::optional<wire::IpAddress> gateway;
@@ -62,7 +63,7 @@ struct HostCounters {
   uint64_t challenges = 0;
   uint64_t challenge_resets = 0;  // the RST that a challenge asks for
   uint64_t other_frames = 0;      // ICMP and other protocols
-  uint64_t arp_requests = 0;      // received
+  uint64_t questions = 0;         // for its link address
 };
 
 class Host final : public SegmentSink {
@@ -79,7 +80,7 @@ class Host final : public SegmentSink {
   void receive(const Frame& frame, Instant now);
   void transmit(const Segment& segment, Instant now) override;
 
-  // Frames that are neither ARP nor TCP over IPv4: ICMP errors, IPv6.
+  // Frames that neither ask for link addresses nor carry TCP: ICMP errors.
   std::function<void(base::Bytes)> on_other_frame;
 
   [[nodiscard]] World& world() { return world_; }
@@ -131,8 +132,8 @@ class Host final : public SegmentSink {
   void challenge(const FourTuple& key, Instant now);
 
   // host_frames.cc
-  void receive_ipv4(const Frame& frame, Instant now);
-  void receive_arp(const Frame& frame, Instant now);
+  void receive_ip(const Frame& frame, Instant now);
+  void receive_resolution(const Frame& frame, Instant now);
   void check_source_mac(const Segment& segment, base::Bytes frame, Instant now);
   void ask(const wire::IpAddress& address);
   void deliver_waiting(Neighbour& neighbour);

@@ -1,4 +1,4 @@
-// Frames of a host: ARP, and the checks that do not need a connection.
+// Frames of a host: link addresses, and the checks that do not need a connection.
 #include <algorithm>
 
 #include "tests/support/sim/host.hh"
@@ -7,9 +7,8 @@
 namespace mqlb::sim {
 namespace {
 
-constexpr wire::MacAddress kBroadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
-constexpr unsigned kArpTries = 10;
-constexpr Duration kArpInterval{200'000};
+constexpr unsigned kAskTries = 10;
+constexpr Duration kAskInterval{200'000};
 constexpr size_t kMaxWaiting = 4096;
 
 }  // namespace
@@ -42,25 +41,25 @@ void Host::receive(const Frame& frame, Instant now) {
     complain(Fault::mtu, now, "frame of " + std::to_string(bytes.size()) + " bytes");
     return;
   }
-  const auto destination = wire::MacAddress::load(bytes.data());
-  switch (ether_type(bytes)) {
-    case kEtherTypeArp:
-      receive_arp(frame, now);
-      return;
-    case kEtherTypeIpv4:
-      if (destination != config_.mac) {
-        complain(Fault::mac, now, "IPv4 packet to " + to_string(destination));
-        return;
-      }
-      receive_ipv4(frame, now);
-      return;
-    default:
-      ++counters_.other_frames;
-      if (on_other_frame) on_other_frame(bytes);
+  if (is_resolution(bytes)) {
+    receive_resolution(frame, now);
+    return;
   }
+  const uint16_t type = ether_type(bytes);
+  if (type != kEtherTypeIpv4 && type != kEtherTypeIpv6) {
+    ++counters_.other_frames;
+    if (on_other_frame) on_other_frame(bytes);
+    return;
+  }
+  const auto destination = wire::MacAddress::load(bytes.data());
+  if (destination != config_.mac) {
+    complain(Fault::mac, now, "IP packet to " + to_string(destination));
+    return;
+  }
+  receive_ip(frame, now);
 }
 
-void Host::receive_ipv4(const Frame& frame, Instant now) {
+void Host::receive_ip(const Frame& frame, Instant now) {
   Segment s;
   const FrameFault fault = parse_segment(frame.bytes, s);
   switch (fault) {
@@ -101,32 +100,33 @@ void Host::check_source_mac(const Segment& s, base::Bytes frame, Instant now) {
   }
 }
 
-void Host::receive_arp(const Frame& frame, Instant now) {
-  const auto arp = parse_arp(frame.bytes);
+void Host::receive_resolution(const Frame& frame, Instant now) {
+  const auto packet = parse_resolution(frame.bytes);
   const auto source = wire::MacAddress::load(frame.bytes.data() + 6);
-  if (!arp || arp->sender_mac != source || source.is_group()) {
-    complain(Fault::arp, now, "ill-formed ARP from " + to_string(source));
+  if (!packet || packet->sender_mac != source || source.is_group()) {
+    complain(Fault::resolution, now, "ill-formed, from " + to_string(source));
     return;
   }
-  if (!arp->request && arp->target_mac != config_.mac) {
-    complain(Fault::arp, now, "ARP answer for " + to_string(arp->target_mac));
+  if (!packet->request && packet->target_mac != config_.mac) {
+    complain(Fault::resolution, now, "answer for " + to_string(packet->target_mac));
     return;
   }
-  const auto it = neighbours_.find(arp->sender);
-  if (owns(arp->sender)) {
-    complain(Fault::arp, now, to_string(arp->sender) + " claimed by " + to_string(source));
+  const auto it = neighbours_.find(packet->sender);
+  if (owns(packet->sender)) {
+    complain(Fault::resolution, now,
+             to_string(packet->sender) + " claimed by " + to_string(source));
   } else if (it != neighbours_.end() && it->second.mac && *it->second.mac != source) {
-    complain(Fault::arp, now, to_string(arp->sender) + " moved to " + to_string(source));
+    complain(Fault::resolution, now, to_string(packet->sender) + " moved to " + to_string(source));
   } else if (it != neighbours_.end() && !it->second.mac) {
     it->second.mac = source;
     deliver_waiting(it->second);
-  } else if (arp->request && owns(arp->target) && !arp->sender.is_unspecified()) {
-    neighbours_[arp->sender].mac = source;
+  } else if (packet->request && owns(packet->target) && !packet->sender.is_unspecified()) {
+    neighbours_[packet->sender].mac = source;
   }
-  if (!arp->request || !owns(arp->target)) return;
-  ++counters_.arp_requests;
-  const ArpPacket answer{false, config_.mac, arp->target, arp->sender_mac, arp->sender};
-  world_.send(*this, encode_arp(source, answer));
+  if (!packet->request || !owns(packet->target)) return;
+  ++counters_.questions;
+  const Resolution answer{false, config_.mac, packet->target, packet->sender_mac, packet->sender};
+  world_.send(*this, encode_resolution(answer));
 }
 
 void Host::transmit(const Segment& segment, Instant) {
@@ -145,14 +145,14 @@ void Host::transmit(const Segment& segment, Instant) {
 void Host::ask(const wire::IpAddress& address) {
   Neighbour& neighbour = neighbours_[address];
   if (neighbour.mac) return;
-  if (neighbour.tries++ >= kArpTries) {
+  if (neighbour.tries++ >= kAskTries) {
     neighbour.tries = 0;
     neighbour.waiting.clear();
     return;
   }
-  const ArpPacket request{true, config_.mac, config_.addresses.front(), {}, address};
-  world_.send(*this, encode_arp(kBroadcast, request));
-  world_.after(kArpInterval, [this, address] { ask(address); });
+  const Resolution request{true, config_.mac, config_.addresses.front(), {}, address};
+  world_.send(*this, encode_resolution(request));
+  world_.after(kAskInterval, [this, address] { ask(address); });
 }
 
 void Host::deliver_waiting(Neighbour& neighbour) {

@@ -11,9 +11,9 @@ using base::load_be32;
 using base::store_be16;
 using base::store_be32;
 
-constexpr size_t kIpHeader = 20;
+constexpr size_t kIpv4Header = 20;
+constexpr size_t kIpv6Header = 40;
 constexpr size_t kTcpHeader = 20;
-constexpr uint8_t kProtocolTcp = 6;
 
 enum Option : uint8_t { kEnd = 0, kNop = 1, kMss = 2, kScale = 3, kSackOk = 4, kSack = 5, kTs = 8 };
 
@@ -128,15 +128,76 @@ bool parse_options(base::Bytes options, Segment& out) {
   return true;
 }
 
-uint64_t pseudo_header(const uint8_t* ip, size_t tcp_length) {
-  return checksum_add(0, {ip + 12, 8}) + kProtocolTcp + tcp_length;
+uint64_t pseudo_header(const uint8_t* ip, bool v6, size_t tcp_length) {
+  const base::Bytes addresses = v6 ? base::Bytes(ip + 8, 32) : base::Bytes(ip + 12, 8);
+  return checksum_add(0, addresses) + kProtocolTcp + tcp_length;
 }
 
-void put_ethernet(uint8_t* p, const wire::MacAddress& source, const wire::MacAddress& destination,
-                  uint16_t type) {
-  destination.store(p);
-  source.store(p + 6);
-  store_be16(p + 12, type);
+void put_ipv4(uint8_t* ip, const Segment& s, size_t tcp_length, uint16_t id) {
+  ip[0] = 0x45;
+  store_be16(ip + 2, static_cast<uint16_t>(kIpv4Header + tcp_length));
+  store_be16(ip + 4, id);
+  store_be16(ip + 6, 0x4000);  // do not fragment
+  ip[8] = 64;
+  ip[9] = kProtocolTcp;
+  s.source.address.store_v4(ip + 12);
+  s.destination.address.store_v4(ip + 16);
+}
+
+void put_ipv6(uint8_t* ip, const Segment& s, size_t tcp_length) {
+  ip[0] = 0x60;
+  store_be16(ip + 4, static_cast<uint16_t>(tcp_length));
+  ip[6] = kProtocolTcp;
+  ip[7] = 64;
+  s.source.address.store_v6(ip + 8);
+  s.destination.address.store_v6(ip + 24);
+}
+
+// `body`: what the header says that follows it; as much as there is where that is more.
+FrameFault parse_ipv4(base::Bytes packet, Segment& out, base::Bytes& body) {
+  if (packet.size() < kIpv4Header) return FrameFault::truncated;
+  const uint8_t* ip = packet.data();
+  const size_t total = load_be16(ip + 2);
+  if (ip[0] != 0x45 || (load_be16(ip + 6) & 0x3fff) != 0 || ip[8] == 0) {
+    return FrameFault::ip_header;
+  }
+  if (total < kIpv4Header || total > packet.size()) return FrameFault::truncated;
+  out.source.address = wire::IpAddress::load_v4(ip + 12);
+  out.destination.address = wire::IpAddress::load_v4(ip + 16);
+  if (checksum_finish(checksum_add(0, {ip, kIpv4Header})) != 0) return FrameFault::ip_checksum;
+  body = packet.subspan(kIpv4Header, total - kIpv4Header);
+  return ip[9] == kProtocolTcp ? FrameFault::none : FrameFault::not_tcp;
+}
+
+FrameFault parse_ipv6(base::Bytes packet, Segment& out, base::Bytes& body) {
+  if (packet.size() < kIpv6Header) return FrameFault::truncated;
+  const uint8_t* ip = packet.data();
+  if (ip[0] >> 4U != 6 || ip[7] == 0) return FrameFault::ip_header;
+  const size_t length = load_be16(ip + 4);
+  if (kIpv6Header + length > packet.size()) return FrameFault::truncated;
+  out.source.address = wire::IpAddress::load_v6(ip + 8);
+  out.destination.address = wire::IpAddress::load_v6(ip + 24);
+  body = packet.subspan(kIpv6Header, length);
+  return ip[6] == kProtocolTcp ? FrameFault::none : FrameFault::not_tcp;
+}
+
+FrameFault parse_tcp(const uint8_t* ip, bool v6, base::Bytes tcp, Segment& out) {
+  if (tcp.size() < kTcpHeader) return FrameFault::truncated;
+  const size_t header = static_cast<size_t>(tcp[12] >> 4U) * 4;
+  if (header < kTcpHeader || header > tcp.size()) return FrameFault::truncated;
+  out.source.port = load_be16(tcp.data());
+  out.destination.port = load_be16(tcp.data() + 2);
+  out.seq = base::Seq32(load_be32(tcp.data() + 4));
+  out.ack = base::Seq32(load_be32(tcp.data() + 8));
+  out.flags = tcp[13];
+  out.window = load_be16(tcp.data() + 14);
+  out.option_bytes = header - kTcpHeader;
+  out.payload = tcp.subspan(header);
+  if (checksum_finish(checksum_add(pseudo_header(ip, v6, tcp.size()), tcp)) != 0) {
+    return FrameFault::tcp_checksum;
+  }
+  const bool good = parse_options(tcp.subspan(kTcpHeader, header - kTcpHeader), out);
+  return good ? FrameFault::none : FrameFault::tcp_options;
 }
 
 }  // namespace
@@ -184,26 +245,34 @@ uint16_t checksum_finish(uint64_t sum) {
   return static_cast<uint16_t>(~sum);
 }
 
+void put_ethernet(uint8_t* header, const wire::MacAddress& source,
+                  const wire::MacAddress& destination, uint16_t type) {
+  destination.store(header);
+  source.store(header + 6);
+  store_be16(header + 12, type);
+}
+
+size_t ip_header_length(const wire::IpAddress& address) {
+  return address.is_v4() ? kIpv4Header : kIpv6Header;
+}
+
 std::vector<uint8_t> encode_segment(const wire::MacAddress& source,
                                     const wire::MacAddress& destination, const Segment& s,
                                     uint16_t ip_id) {
   OptionWriter writer(s.layout);
   const base::Bytes options = encode_options(s, writer);
   const size_t tcp_length = kTcpHeader + options.size() + s.payload.size();
-  std::array<uint8_t, kEthernetHeader + kIpHeader + kTcpHeader> head{};
-  put_ethernet(head.data(), source, destination, kEtherTypeIpv4);
-
+  const bool v4 = s.source.address.is_v4();
+  const size_t ip_header = ip_header_length(s.source.address);
+  std::array<uint8_t, kEthernetHeader + kIpv6Header + kTcpHeader> head{};
+  put_ethernet(head.data(), source, destination, v4 ? kEtherTypeIpv4 : kEtherTypeIpv6);
   uint8_t* ip = head.data() + kEthernetHeader;
-  ip[0] = 0x45;
-  store_be16(ip + 2, static_cast<uint16_t>(kIpHeader + tcp_length));
-  store_be16(ip + 4, ip_id);
-  store_be16(ip + 6, 0x4000);  // do not fragment
-  ip[8] = 64;
-  ip[9] = kProtocolTcp;
-  s.source.address.store_v4(ip + 12);
-  s.destination.address.store_v4(ip + 16);
-
-  uint8_t* tcp = ip + kIpHeader;
+  if (v4) {
+    put_ipv4(ip, s, tcp_length, ip_id);
+  } else {
+    put_ipv6(ip, s, tcp_length);
+  }
+  uint8_t* tcp = ip + ip_header;
   store_be16(tcp, s.source.port);
   store_be16(tcp + 2, s.destination.port);
   store_be32(tcp + 4, s.seq.raw());
@@ -211,9 +280,9 @@ std::vector<uint8_t> encode_segment(const wire::MacAddress& source,
   tcp[12] = static_cast<uint8_t>((kTcpHeader + options.size()) / 4 << 4U);
   tcp[13] = s.flags;
   store_be16(tcp + 14, s.window);
-  const base::Bytes headers(head);
+  const base::Bytes headers = base::Bytes(head).first(kEthernetHeader + ip_header + kTcpHeader);
   std::vector<uint8_t> frame;
-  frame.reserve(kEthernetHeader + kIpHeader + tcp_length);
+  frame.reserve(kEthernetHeader + ip_header + tcp_length);
   for (const base::Bytes part : {headers, options, s.payload}) {
     frame.insert(frame.end(), part.begin(), part.end());
   }
@@ -223,74 +292,30 @@ std::vector<uint8_t> encode_segment(const wire::MacAddress& source,
 
 void fix_checksums(base::MutableBytes frame) {
   uint8_t* ip = frame.data() + kEthernetHeader;
-  const size_t tcp_length = load_be16(ip + 2) - kIpHeader;
-  uint8_t* tcp = ip + kIpHeader;
-  store_be16(ip + 10, 0);
-  store_be16(ip + 10, checksum_finish(checksum_add(0, {ip, kIpHeader})));
+  const bool v6 = ether_type(frame) == kEtherTypeIpv6;
+  const size_t tcp_length = v6 ? load_be16(ip + 4) : load_be16(ip + 2) - kIpv4Header;
+  uint8_t* tcp = ip + (v6 ? kIpv6Header : kIpv4Header);
+  if (!v6) {
+    store_be16(ip + 10, 0);
+    store_be16(ip + 10, checksum_finish(checksum_add(0, {ip, kIpv4Header})));
+  }
   store_be16(tcp + 16, 0);
-  const uint64_t sum = checksum_add(pseudo_header(ip, tcp_length), {tcp, tcp_length});
+  const uint64_t sum = checksum_add(pseudo_header(ip, v6, tcp_length), {tcp, tcp_length});
   store_be16(tcp + 16, checksum_finish(sum));
 }
 
 FrameFault parse_segment(base::Bytes frame, Segment& out) {
-  if (frame.size() < kEthernetHeader + kIpHeader) return FrameFault::truncated;
-  const uint8_t* ip = frame.data() + kEthernetHeader;
-  const size_t total = load_be16(ip + 2);
-  if (ip[0] != 0x45 || (load_be16(ip + 6) & 0x3fff) != 0 || ip[8] == 0)
-    return FrameFault::ip_header;
-  if (total < kIpHeader || kEthernetHeader + total > frame.size()) return FrameFault::truncated;
-  if (kEthernetHeader + total < frame.size() && frame.size() > 60)
-    return FrameFault::trailing_bytes;
-  out.source.address = wire::IpAddress::load_v4(ip + 12);
-  out.destination.address = wire::IpAddress::load_v4(ip + 16);
-  if (checksum_finish(checksum_add(0, {ip, kIpHeader})) != 0) return FrameFault::ip_checksum;
-  if (ip[9] != kProtocolTcp) return FrameFault::not_tcp;
-
-  const base::Bytes tcp(ip + kIpHeader, total - kIpHeader);
-  if (tcp.size() < kTcpHeader) return FrameFault::truncated;
-  const size_t header = static_cast<size_t>(tcp[12] >> 4U) * 4;
-  if (header < kTcpHeader || header > tcp.size()) return FrameFault::truncated;
-  out.source.port = load_be16(tcp.data());
-  out.destination.port = load_be16(tcp.data() + 2);
-  out.seq = base::Seq32(load_be32(tcp.data() + 4));
-  out.ack = base::Seq32(load_be32(tcp.data() + 8));
-  out.flags = tcp[13];
-  out.window = load_be16(tcp.data() + 14);
-  out.option_bytes = header - kTcpHeader;
-  out.payload = tcp.subspan(header);
-  if (checksum_finish(checksum_add(pseudo_header(ip, tcp.size()), tcp)) != 0) {
-    return FrameFault::tcp_checksum;
-  }
-  const bool good = parse_options(tcp.subspan(kTcpHeader, header - kTcpHeader), out);
-  return good ? FrameFault::none : FrameFault::tcp_options;
-}
-
-std::vector<uint8_t> encode_arp(const wire::MacAddress& destination, const ArpPacket& packet) {
-  std::vector<uint8_t> frame(60);
-  put_ethernet(frame.data(), packet.sender_mac, destination, kEtherTypeArp);
-  uint8_t* arp = frame.data() + kEthernetHeader;
-  store_be16(arp, 1);
-  store_be16(arp + 2, kEtherTypeIpv4);
-  arp[4] = 6;
-  arp[5] = 4;
-  store_be16(arp + 6, packet.request ? 1 : 2);
-  packet.sender_mac.store(arp + 8);
-  packet.sender.store_v4(arp + 14);
-  packet.target_mac.store(arp + 18);
-  packet.target.store_v4(arp + 24);
-  return frame;
-}
-
-std::optional<ArpPacket> parse_arp(base::Bytes frame) {
-  if (frame.size() < kEthernetHeader + 28) return std::nullopt;
-  const uint8_t* arp = frame.data() + kEthernetHeader;
-  const uint16_t operation = load_be16(arp + 6);
-  const bool ethernet_ipv4 =
-      load_be16(arp) == 1 && load_be16(arp + 2) == kEtherTypeIpv4 && arp[4] == 6 && arp[5] == 4;
-  if (!ethernet_ipv4 || operation < 1 || operation > 2) return std::nullopt;
-  return ArpPacket{operation == 1, wire::MacAddress::load(arp + 8),
-                   wire::IpAddress::load_v4(arp + 14), wire::MacAddress::load(arp + 18),
-                   wire::IpAddress::load_v4(arp + 24)};
+  if (frame.size() < kEthernetHeader) return FrameFault::truncated;
+  const base::Bytes packet = frame.subspan(kEthernetHeader);
+  const bool v6 = ether_type(frame) == kEtherTypeIpv6;
+  base::Bytes body;
+  const FrameFault fault = v6 ? parse_ipv6(packet, out, body) : parse_ipv4(packet, out, body);
+  if (fault != FrameFault::none) return fault;
+  // Padding to the least that Ethernet carries is no fault.
+  const size_t behind =
+      static_cast<size_t>(frame.data() + frame.size() - body.data()) - body.size();
+  if (behind > 0 && frame.size() > 60) return FrameFault::trailing_bytes;
+  return parse_tcp(packet.data(), v6, body, out);
 }
 
 std::string describe(const Segment& s) {

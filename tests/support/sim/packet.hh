@@ -1,4 +1,4 @@
-// Frames of the simulator: TCP over IPv4 over Ethernet, and ARP.
+// Frames of the simulator: TCP over IPv4 or IPv6 over Ethernet.
 //
 // Deliberately an implementation of its own, so that an error in lib/wire cannot hide itself.
 #pragma once
@@ -25,6 +25,9 @@ inline constexpr uint8_t kAck = 0x10;
 inline constexpr size_t kEthernetHeader = 14;
 inline constexpr uint16_t kEtherTypeIpv4 = 0x0800;
 inline constexpr uint16_t kEtherTypeArp = 0x0806;
+inline constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
+inline constexpr uint8_t kProtocolTcp = 6;
+inline constexpr uint8_t kProtocolIcmpv6 = 58;
 inline constexpr size_t kMaxSackBlocks = 4;
 
 struct Timestamps {
@@ -77,29 +80,22 @@ enum class FrameFault : uint8_t {
 
 [[nodiscard]] std::string_view to_string(FrameFault fault);
 
+// ip_id: of IPv4.
 [[nodiscard]] std::vector<uint8_t> encode_segment(const wire::MacAddress& source,
                                                   const wire::MacAddress& destination,
                                                   const Segment& segment, uint16_t ip_id);
+// 20 bytes or 40, for an address of either end.
+[[nodiscard]] size_t ip_header_length(const wire::IpAddress& address);
 // On a fault behind the addresses the parsed fields so far are set, for messages.
 [[nodiscard]] FrameFault parse_segment(base::Bytes frame, Segment& out);
 
-struct ArpPacket {
-  bool request = false;
-  wire::MacAddress sender_mac;
-  wire::IpAddress sender;
-  wire::MacAddress target_mac;
-  wire::IpAddress target;
-};
-
-[[nodiscard]] std::vector<uint8_t> encode_arp(const wire::MacAddress& destination,
-                                              const ArpPacket& packet);
-[[nodiscard]] std::optional<ArpPacket> parse_arp(base::Bytes frame);
-
+void put_ethernet(uint8_t* header, const wire::MacAddress& source,
+                  const wire::MacAddress& destination, uint16_t type);
 [[nodiscard]] uint16_t ether_type(base::Bytes frame);  // 0 when truncated
 // The Internet checksum's sum before folding and complement (RFC 1071).
 [[nodiscard]] uint64_t checksum_add(uint64_t sum, base::Bytes bytes);
 [[nodiscard]] uint16_t checksum_finish(uint64_t sum);
-// Computes both checksums of an IPv4 TCP frame anew; for tests that change frames.
+// Computes the checksums of a TCP frame anew; for tests that change frames.
 void fix_checksums(base::MutableBytes frame);
 
 // "198.18.0.1:1000 > 198.18.0.2:1883 SA seq 1 ack 2 win 3 len 4 ts 5/6 sack 7-8"

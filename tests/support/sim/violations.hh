@@ -24,7 +24,7 @@ enum class Fault : uint8_t {
   tcp_checksum,
   mtu,                  // frame over the host's MTU
   mac,                  // wrong destination or source MAC, or one that nobody has
-  arp,                  // ARP that contradicts an earlier one
+  resolution,           // of a link address, ill-formed or against an earlier one
   mss,                  // payload and options over the announced MSS
   ack_unsent,           // acknowledges what this end never sent
   ack_regressed,        // goes back further than reordering explains, or before the stream's start
