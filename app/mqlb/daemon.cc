@@ -9,12 +9,14 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <thread>
 
 namespace mqlb::app {
 namespace {
 
 // Messages that a core's queue holds: every connecting client may have a few under way.
 constexpr unsigned kMessageRoom = 16384;
+constexpr base::Duration kLongestFinish = std::chrono::milliseconds(500);
 
 // What operators are told without asking.
 void print_line(const std::string& line) { std::fprintf(stderr, "mqlb: %s\n", line.c_str()); }
@@ -180,6 +182,16 @@ void Daemon::advance() {
   watch_failures(clock_.now());
   states_->advance(clock_.now());
   snat_watch_->advance(*snapshot_, clock_.now());
+}
+
+void Daemon::finish_checks() {
+  health_->wind_down();
+  const base::Instant deadline = clock_.now() + kLongestFinish;
+  while (health_->busy() && clock_.now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    advance();
+  }
+  health_->abort();
 }
 
 // What connections met since the last look.

@@ -33,6 +33,9 @@ class Daemon : public cli::Runtime {
   // each 10 ms, and each millisecond if busy().
   void advance();
   [[nodiscard]] bool busy() const { return health_->busy(); }
+  // Nothing is left half open at brokers: a check under way comes to its end, within half a second,
+  // or is reset. The data path goes on meanwhile. The last call before the end.
+  void finish_checks();
   [[nodiscard]] bool stop_requested() const { return stop_requested_; }
 
   // cli::Runtime

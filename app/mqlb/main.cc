@@ -105,6 +105,7 @@ int serve(const config::Model& model, const Arguments& arguments, int signals) {
   std::puts("mqlb: ready");
   std::fflush(stdout);
   control_loop(**daemon, **server, signals);
+  (*daemon)->finish_checks();
   return 0;
 }
 

@@ -64,7 +64,7 @@ HealthMonitor::Target HealthMonitor::Target::make(const config::Snapshot& snapsh
 
 void HealthMonitor::begin_if_due(BackendId id, Instant now) {
   Target& target = *targets_[id];
-  if (target.asking || now < target.next) return;
+  if (target.asking || winding_down_ || now < target.next) return;
   wire::MacAddress mac;
   if (!shared_.neighbours.lookup(target.next_hop, mac)) {
     // It may be on its way, as for every broker when the balancer starts.
@@ -188,6 +188,10 @@ void HealthMonitor::drop_runs(BackendId id) {
     }
     it = runs_.erase(it);
   }
+}
+
+void HealthMonitor::abort() {
+  for (size_t id = 0; id < targets_.size(); ++id) drop_runs(static_cast<BackendId>(id));
 }
 
 void HealthMonitor::receive(base::MutableBytes frame, config::PortId port, Instant now) {

@@ -43,6 +43,10 @@ class HealthMonitor {
   void advance(base::Instant now);
   // A broker's answer is awaited.
   [[nodiscard]] bool busy() const { return waiting_ > 0; }
+  // From now on no check begins; those under way go on to their end.
+  void wind_down() { winding_down_ = true; }
+  // Checks under way end with RST.
+  void abort();
 
   struct Row {
     config::BackendId id = 0;
@@ -95,6 +99,7 @@ class HealthMonitor {
   std::vector<std::unique_ptr<Target>> targets_;  // by BackendId; null: not checked
   Runs runs_;
   size_t waiting_ = 0;  // runs that are not over
+  bool winding_down_ = false;
   uint64_t begun_ = 0;  // for UNIQUE_ID
   engine::TokenBucket resets_;
 };

@@ -75,6 +75,7 @@ void CoreLoop::run() {
     work += run_task();
     rest(work);
   }
+  while (transmit_for_others() > 0) core_->flush();
   running_.store(false, std::memory_order_release);
   rte_rcu_qsbr_thread_offline(board_.rcu, index_);
   rte_rcu_qsbr_thread_unregister(board_.rcu, index_);
@@ -141,14 +142,20 @@ size_t CoreLoop::poll_inbox() {
   for (unsigned i = 0; i < n; ++i) {
     frames[i] = frame_of(mbufs[i], static_cast<config::PortId>(mbufs[i]->port));
   }
-  size_t work = poll_messages() + n;
+  const size_t work = poll_messages() + n;
   core_->receive(std::span(frames).first(n));
-  n = rte_ring_dequeue_burst(inbox_.transmit.get(), objects, kBurst, nullptr);
+  return work + transmit_for_others();
+}
+
+size_t CoreLoop::transmit_for_others() {
+  std::array<rte_mbuf*, kBurst> mbufs;
+  auto** objects = reinterpret_cast<void**>(mbufs.data());
+  const unsigned n = rte_ring_dequeue_burst(inbox_.transmit.get(), objects, kBurst, nullptr);
   for (unsigned i = 0; i < n; ++i) {
     const auto port = static_cast<config::PortId>(mbufs[i]->port);
     core_->transmit(port, frame_of(mbufs[i], port));
   }
-  return work + n;
+  return n;
 }
 
 // A task that is not done counts as work: its next slice must not wait.

@@ -49,6 +49,7 @@ class alignas(base::kCacheLine) CoreLoop {
 
   size_t poll_ports();
   size_t poll_inbox();
+  size_t transmit_for_others();
   size_t poll_messages();
   void follow_configuration();
   size_t run_task();

@@ -190,6 +190,25 @@ def test_a_failing_broker_is_named_and_passed_over(balancer, topology, sinks, ho
         assert all(lb.route(i, "mqtt") == victim.name for i in ids)
 
 
+def ends(sinks):
+    return [r["end"] for sink in sinks for r in sink.call("records")]
+
+
+def test_a_daemon_that_ends_leaves_no_check_half_open(balancer, sinks):
+    for _ in range(5):
+        with balancer(checked_pool("mqtt", sinks, "mqtt", "check-interval 100")) as lb:
+            await_checks(lb, 1)
+    assert set(wait.until(lambda: None not in (e := ends(sinks)) and e, 2, "ends")) == {"closed"}
+    for sink in sinks:
+        sink.call("forget")
+        sink.call("set", mode="silent")
+    with balancer(checked_pool("mqtt", sinks, "mqtt", "check-timeout 60000")):
+        wait.until(lambda: len(ends(sinks)) == len(sinks), 5, "a check at each")
+        assert set(ends(sinks)) == {None}
+    assert wait.until(lambda: None not in (e := ends(sinks)) and e, 2, "ends") == (
+        ["reset"] * len(sinks))
+
+
 @pytest.fixture
 def web(topology):
     servers = []

@@ -442,6 +442,23 @@ void test_changes_end_checks(void**) {
   }
 }
 
+// As the daemon ends: no check begins, those that are answered end in order, the rest is reset.
+void test_winding_down(void**) {
+  for (const CheckKind kind : {CheckKind::mqtt, CheckKind::http}) {  // GET is never answered
+    Bench bench(kind, [](config::Model& m) { m.pools[0].check.timeout = 60s; });
+    while (!bench.monitor->busy()) bench.run(1ms);
+    bench.monitor->wind_down();
+    const size_t begun = bench.syns.size();
+    bench.run(5s);
+    assert_int_equal(bench.syns.size(), begun);
+    assert_int_equal(bench.monitor->busy(), kind == CheckKind::http);
+    assert_true(bench.resets.empty());
+    bench.monitor->abort();
+    assert_false(bench.monitor->busy());
+    assert_int_equal(bench.resets.size(), kind == CheckKind::http ? begun : 0);
+  }
+}
+
 // What is known of a broker survives another way to ask, and nothing else does.
 void test_changes_and_history(void**) {
   Bench bench(CheckKind::tcp);
@@ -514,6 +531,7 @@ int main() {
       cmocka_unit_test(test_one_port),
       cmocka_unit_test(test_proxy_headers),
       cmocka_unit_test(test_changes_end_checks),
+      cmocka_unit_test(test_winding_down),
       cmocka_unit_test(test_changes_and_history),
       cmocka_unit_test(test_strays),
   };
