@@ -521,18 +521,12 @@ void test_strays(void**) {
 
 int main() {
   const CMUnitTest tests[] = {
-      cmocka_unit_test(test_record),
-      cmocka_unit_test(test_intervals),
-      cmocka_unit_test(test_learns_options),
-      cmocka_unit_test(test_down_and_up),
-      cmocka_unit_test(test_slow_checks),
-      cmocka_unit_test(test_initial_state),
-      cmocka_unit_test(test_local_endpoints),
-      cmocka_unit_test(test_one_port),
-      cmocka_unit_test(test_proxy_headers),
-      cmocka_unit_test(test_changes_end_checks),
-      cmocka_unit_test(test_winding_down),
-      cmocka_unit_test(test_changes_and_history),
+      cmocka_unit_test(test_record),          cmocka_unit_test(test_intervals),
+      cmocka_unit_test(test_learns_options),  cmocka_unit_test(test_down_and_up),
+      cmocka_unit_test(test_slow_checks),     cmocka_unit_test(test_initial_state),
+      cmocka_unit_test(test_local_endpoints), cmocka_unit_test(test_one_port),
+      cmocka_unit_test(test_proxy_headers),   cmocka_unit_test(test_changes_end_checks),
+      cmocka_unit_test(test_winding_down),    cmocka_unit_test(test_changes_and_history),
       cmocka_unit_test(test_strays),
   };
   const int failed = cmocka_run_group_tests_name("IPv4", tests, nullptr, nullptr);
