@@ -82,7 +82,7 @@ contained() {
   meson_suite build unit engine engine-families
   pytest_suite build golden
   pytest_suite build bench
-  if build build-asan -Doptimization=1 -Ddebug=true -Dwerror=false \
+  if build build-asan -Doptimization=1 -Dcpp_args=-g1 -Dwerror=false \
     -Db_sanitize=address,undefined -Db_lundef=false
   then
     meson_suite build-asan unit engine
