@@ -64,18 +64,11 @@ void Core::on_neighbour(wire::Packet& packet, const Frame& frame) {
   }
 }
 
-// RFC 4861 section 7.2.4. Who looks for a duplicate has no address yet: all nodes hear the answer.
 void Core::answer_solicitation(const wire::Neighbour& asked, wire::Packet& packet,
                                const Frame& frame) {
   const wire::MacAddress own = context_.shared.port_macs[frame.port];
+  const wire::Neighbour answer = wire::answer_to(asked, own);
   const bool to_all = asked.source.is_unspecified();
-  wire::Neighbour answer;
-  answer.type = wire::Neighbour::advertisement;
-  answer.flags = wire::Neighbour::override_cached;
-  if (!to_all) answer.flags |= wire::Neighbour::solicited;
-  answer.source = answer.target = asked.target;
-  answer.destination = to_all ? wire::all_nodes() : asked.source;
-  answer.link_address = own;
   const wire::MacAddress back =
       to_all ? wire::multicast_mac(answer.destination) : packet.ethernet().source();
   Frame out = frame;

@@ -103,17 +103,10 @@ void Session::receive_neighbour(config::PortId port, const wire::Packet& packet,
   if (mac) advertise(port, message, *mac, packet.ethernet().source());
 }
 
-// RFC 4861 section 7.2.4. Who looks for a duplicate has no address yet: all nodes hear the answer.
 void Session::advertise(config::PortId port, const wire::Neighbour& asked,
                         const wire::MacAddress& mac, const wire::MacAddress& from) {
+  const wire::Neighbour answer = wire::answer_to(asked, mac);
   const bool to_all = asked.source.is_unspecified();
-  wire::Neighbour answer;
-  answer.type = wire::Neighbour::advertisement;
-  answer.flags = wire::Neighbour::override_cached;
-  if (!to_all) answer.flags |= wire::Neighbour::solicited;
-  answer.source = answer.target = asked.target;
-  answer.destination = to_all ? wire::all_nodes() : asked.source;
-  answer.link_address = mac;
   const wire::MacAddress back = asked.link_address.value_or(from);
   // An answer to one goes to one, whatever the frame says that asked.
   if (!to_all && back.is_group()) return;

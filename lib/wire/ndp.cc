@@ -88,6 +88,18 @@ bool parse_neighbour(base::Bytes datagram, Neighbour& out) {
   return parse_options(icmp.subspan(kNeighbourFixed), out) && addresses_agree(out);
 }
 
+Neighbour answer_to(const Neighbour& asked, const MacAddress& own) {
+  const bool to_all = asked.source.is_unspecified();
+  Neighbour answer;
+  answer.type = Neighbour::advertisement;
+  answer.flags = Neighbour::override_cached;
+  if (!to_all) answer.flags |= Neighbour::solicited;
+  answer.source = answer.target = asked.target;
+  answer.destination = to_all ? all_nodes() : asked.source;
+  answer.link_address = own;
+  return answer;
+}
+
 size_t build_neighbour(const Neighbour& message, const LinkPair& link, base::MutableBytes out) {
   const size_t option = message.link_address ? kOptionUnit : 0;
   const size_t icmp_length = kNeighbourFixed + option;

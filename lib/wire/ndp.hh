@@ -41,6 +41,10 @@ inline constexpr size_t kNeighbourFrame = kEthernetHeader + kIpv6Header + kNeigh
 // groups are refused too: nobody may direct our frames at many.
 [[nodiscard]] bool parse_neighbour(base::Bytes datagram, Neighbour& out);
 
+// What answers a solicitation of an address with this link address (RFC 4861 section 7.2.4). Who
+// looks for a duplicate has no address yet: all nodes hear the answer.
+[[nodiscard]] Neighbour answer_to(const Neighbour& asked, const MacAddress& own);
+
 // The whole frame; returns its length, or 0 if `out` is too small or an address is IPv4.
 size_t build_neighbour(const Neighbour& message, const LinkPair& link, base::MutableBytes out);
 
