@@ -291,6 +291,8 @@ class Topology:
                 host.sysctl(**{f"net__ipv6__conf__{scope}__{key}": value for key, value in (
                     ("addr_gen_mode", 1), ("accept_dad", 0), ("accept_ra", 0),
                     ("router_solicitations", 0), ("keep_addr_on_down", 1), ("disable_ipv6", 0))})
+            # A broker that starts while a test has its host's link down can listen all the same.
+            host.sysctl(net__ipv6__ip_nonlocal_bind=1)
         host.ip(*(f"addr add {a}/{network.length} dev eth0" for a in addresses))
         host.sysctl(net__ipv4__ip_local_port_range="1024 65535",
                     net__core__somaxconn=16384,
