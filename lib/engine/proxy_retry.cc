@@ -23,6 +23,8 @@ using flow::ProxyState;
 namespace {
 
 constexpr uint32_t kNone = base::Slab<Opening>::kNone;
+// What a broker does so soon after its SYN-ACK is no answer to a client's silence.
+constexpr base::Duration kAtOnce = std::chrono::seconds(1);
 // A worker answers in microseconds, unless its answer was lost.
 constexpr base::Duration kTakeBackPatience = std::chrono::seconds(5);
 
@@ -155,7 +157,11 @@ bool Proxy::try_move_on(Opening& o, Seq32 broker_next, bool reset) {
   }
   if (reset) reset_broker(o, broker_next);
   o.request = request;
-  o.hung_up |= static_cast<uint16_t>(1U << (o.next_candidate - 1));
+  // A client may have asked for it: some brokers answer its FIN by their own without a CONNACK, and
+  // all give up on one that says nothing.
+  const bool asked_for =
+      (f.flags & flow::kPeerFin) != 0 || (o.first.empty() && context_.now - o.sent_at >= kAtOnce);
+  if (!asked_for) o.hung_up |= static_cast<uint16_t>(1U << (o.next_candidate - 1));
   end_try(o, Event::broker_hung_up, o.snd_nxt);
   leave_waiting(o);
   o.owned = kept(o);

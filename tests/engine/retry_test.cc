@@ -248,6 +248,53 @@ void test_nobody_is_left(void** /*state*/) {
   assert_int_equal(b.dut().flows(), 0);
 }
 
+// The first broker leaves, the second one speaks. Who could have been asked to leave by the client
+// is not blamed: clients must not be able to make brokers count as down.
+void test_who_is_blamed(void** /*state*/) {
+  const struct {
+    const char* name;
+    bool tcp;
+    bool client_ends;
+    base::Duration silence;
+    uint8_t flags;
+    bool blamed;
+  } table[] = {
+      {"FIN", false, false, 0ms, kFin | kAck, true},
+      {"FIN, late", false, false, 20s, kFin | kAck, true},
+      {"FIN behind the client's", false, true, 0ms, kFin | kAck, false},
+      {"RST behind the client's FIN", false, true, 0ms, kRst, false},
+      {"tcp, RST at once", true, false, 0ms, kRst, true},
+      {"tcp, FIN at once", true, false, 900ms, kFin | kAck, true},
+      {"tcp, FIN after silence", true, false, 10s, kFin | kAck, false},
+      {"tcp, RST after silence", true, false, 10s, kRst, false},
+  };
+  for (const auto& row : table) {
+    print_message("  %s\n", row.name);
+    Setup setup = default_setup(608);
+    if (row.tcp) setup.model.listeners[0].mode = config::ListenerMode::tcp;
+    Bench& b = new_bench(setup);
+    RawEnd client = raw_client(4003);
+    assert_true(b.handshake(client));
+    // In mode tcp it is asked by now, and is asked again.
+    RawEnd broker =
+        row.tcp ? Bench::asked_broker(b.pass(250ms).back()) : b.ask_broker(client, "device");
+    (void)bytes_to(broker, take_syn(b, broker));
+    (void)b.send(broker, broker.segment(kAck));
+    if (row.client_ends) (void)b.send(client, client.segment(kFin | kAck));
+    (void)b.pass(row.silence);
+    RawEnd second = next_broker(b.send(broker, broker.segment(row.flags)), broker);
+    (void)bytes_to(second, take_syn(b, second));
+    (void)b.send(second, second.segment(kAck | kPsh, sim::encode_connack(4, 0)));
+    uint64_t faults = 0, failures = 0;
+    for (const auto& backend : b.engine().core(0).objects().backends) {
+      faults += backend.faults.value();
+      failures += backend.failures.value();
+    }
+    assert_int_equal(failures, 1);
+    assert_int_equal(faults, row.blamed ? 1 : 0);
+  }
+}
+
 // With one that leaves, and all kinds of clients: each gets its CONNACK from another.
 void test_many_clients_move_on(void** /*state*/) {
   const struct {
@@ -356,6 +403,7 @@ int main() {
       BENCH_TEST(test_the_client_leaves),     BENCH_TEST(test_nobody_is_left),
       ENGINE_TEST(test_many_clients_move_on), BENCH_TEST(test_new_clients_come_first),
       BENCH_TEST(test_a_broker_that_spoke),   BENCH_TEST(test_answer_timeout),
+      BENCH_TEST(test_who_is_blamed),
   };
   return cmocka_run_group_tests_name("retry", tests, nullptr, nullptr);
 }
