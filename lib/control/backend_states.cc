@@ -25,6 +25,7 @@ std::string_view to_string(Availability state) {
       return "drain";
     case Availability::maintenance:
       return "maintenance";
+    case Availability::failing:
     case Availability::down:
       return "down";
   }
@@ -122,7 +123,7 @@ void BackendStates::judge(BackendId id, bool heed_failures, Instant now) {
   } else if (backend.state == AdminState::drain) {
     change(id, Availability::drain, "by command", now);
   } else if (e.failing && heed_failures) {
-    change(id, Availability::down, "connections failed", now);
+    change(id, Availability::failing, "connections failed", now);
   } else {
     change(id, Availability::up, "", now);
   }
@@ -137,8 +138,8 @@ void BackendStates::change(BackendId id, Availability state, std::string why, In
   log_("backend " + backend.name + " of pool " + snapshot_->pools[e.pool].name + " is " +
        std::string(to_string(state)) + (e.why.empty() ? "" : ": " + e.why) + " (was " +
        std::string(to_string(e.state)) + ")");
+  if (to_string(e.state) != to_string(state)) e.since = now;
   e.state = state;
-  e.since = now;
   e.starts_slowly = state == Availability::up;
   e.owed = 0;
   e.closed = 0;
@@ -158,25 +159,37 @@ void BackendStates::start_slowly(Entry& e, const config::PoolEntry& pool, Instan
 }
 
 // Bounded load (Mirrokni, Thorup and Zadimoghaddam, 2016): no backend has more than the factor
-// times its share of all flows, the next one included.
+// times its share of all flows, the next one included. In slow start its share is what it takes:
+// the whole of it would put all others above their limits at once, and so all new clients on it.
 void BackendStates::limit_loads(const config::PoolEntry& pool) {
+  for (const BackendId id : pool.backends) entries_[id].load_limit = 0;
+  if (pool.load_factor == 0) return;
   double flows = 1;
   double weights = 0;
   const auto shares = [this](BackendId id) {
     return entries_[id].state == Availability::up && !snapshot_->backends[id].backup;
   };
+  const auto weight = [this](BackendId id) {
+    return snapshot_->backends[id].weight * (65536.0 - entries_[id].withheld);
+  };
   for (const BackendId id : pool.backends) {
     if (!shares(id)) continue;
     flows += loads_.lookup(id);
-    weights += snapshot_->backends[id].weight;
+    weights += weight(id);
   }
   for (const BackendId id : pool.backends) {
-    Entry& e = entries_[id];
-    e.load_limit = 0;
-    if (pool.load_factor == 0 || !shares(id)) continue;
-    const double share = flows * snapshot_->backends[id].weight / weights;
-    e.load_limit = static_cast<uint32_t>(std::ceil(share * pool.load_factor / 100));
+    if (!shares(id)) continue;
+    const double share = flows * weight(id) / weights;
+    entries_[id].load_limit = static_cast<uint32_t>(std::ceil(share * pool.load_factor / 100));
   }
+}
+
+// Whether clients whose flows the backend loses would find another one.
+bool BackendStates::has_refuge(BackendId id) const {
+  const std::vector<BackendId>& all = snapshot_->pools[entries_[id].pool].backends;
+  return std::any_of(all.begin(), all.end(), [this, id](BackendId other) {
+    return other != id && entries_[other].state == Availability::up;
+  });
 }
 
 uint32_t BackendStates::close_rate(BackendId id) const {
@@ -184,12 +197,15 @@ uint32_t BackendStates::close_rate(BackendId id) const {
   const config::PoolEntry& pool = snapshot_->pools[e.pool];
   switch (e.state) {
     case Availability::drain:
-      return snapshot_->backends[id].drain_rate;
+      return has_refuge(id) ? snapshot_->backends[id].drain_rate : 0;
     case Availability::maintenance:
       return pool.close_rate;
-    case Availability::down:
-      // Failed connections are too little to end good ones for.
-      return !is_wanted(id) && pool.close_on_down ? pool.close_rate : 0;
+    case Availability::down: {
+      // Checks that fail everywhere, say since their password has changed, end no good flow.
+      const bool closes = snapshot_->backends[id].state == AdminState::down || has_refuge(id);
+      return pool.close_on_down && closes ? pool.close_rate : 0;
+    }
+    case Availability::failing:  // failed connections are too little to end good ones for
     case Availability::up:
       break;
   }
@@ -203,13 +219,14 @@ void BackendStates::close_flows(BackendId id, Duration elapsed) {
     e.owed = 0;
     return;
   }
-  e.owed += rate * static_cast<double>(elapsed.count()) / kSecond;
+  // What could not be closed before, at most a tenth of a second's, may be now.
+  e.owed = std::min(e.owed, std::max(1.0, rate / 10.0)) +
+           rate * static_cast<double>(elapsed.count()) / kSecond;
   const auto due = static_cast<uint32_t>(e.owed);
   if (due == 0) return;
   const uint32_t closed = close_flows_(id, due);
   e.closed += closed;
-  // What could not be closed now, at most a tenth of a second's, may be later.
-  e.owed = std::min(e.owed - closed, std::max(1.0, rate / 10.0));
+  e.owed -= closed;
 }
 
 void BackendStates::publish(BackendId id) {

@@ -38,8 +38,9 @@ class BackendStates {
   // No active check speaks of the backend any more.
   void clear_check(config::BackendId id, base::Instant now);
   // So many connections to the backend failed since the last call. As many as its pool's max-fails
-  // within fail-timeout make it down for fail-timeout, but never the last one that is left: a crowd
-  // of broken clients must not empty a pool.
+  // within fail-timeout make it down for fail-timeout, but never the last one that is left, and
+  // it is still asked where no other takes a client: a crowd of broken clients must not empty a
+  // pool.
   void note_failures(config::BackendId id, uint64_t count, base::Instant now);
 
   // Time passes: call it some hundred times a second.
@@ -84,6 +85,7 @@ class BackendStates {
   void start_slowly(Entry& e, const config::PoolEntry& pool, base::Instant now) const;
   void limit_loads(const config::PoolEntry& pool);
   void close_flows(config::BackendId id, base::Duration elapsed);
+  [[nodiscard]] bool has_refuge(config::BackendId id) const;
   [[nodiscard]] uint32_t close_rate(config::BackendId id) const;
   void publish(config::BackendId id);
 

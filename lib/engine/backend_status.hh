@@ -11,7 +11,9 @@
 
 namespace mqlb::engine {
 
-enum class Availability : uint8_t { up, drain, maintenance, down };
+// failing: connections to it failed lately; it is asked when no other takes a client, even before
+// one that drains. One in maintenance or down is never asked.
+enum class Availability : uint8_t { up, failing, drain, maintenance, down };
 
 struct BackendStatus {
   Availability availability = Availability::up;

@@ -25,12 +25,14 @@ std::string_view to_string(Standing standing) {
   switch (standing) {
     case Standing::takes:
       return "takes it";
-    case Standing::slow_start:
-      return "slow start";
     case Standing::over_load:
       return "above the load factor";
+    case Standing::slow_start:
+      return "slow start";
     case Standing::backup:
       return "backup";
+    case Standing::failing:
+      return "connections failed";
     case Standing::draining:
       return "drain";
     case Standing::full:
@@ -88,10 +90,9 @@ class Selector::Choice {
 
   size_t finish() {
     size_t found = 0;
-    for (size_t r = 0; r < ranks_.size(); ++r) {
-      if (static_cast<Standing>(r) == Standing::draining && found > 0) break;
-      const size_t taken = std::min(ranks_[r].count, out_.size() - found);
-      std::copy_n(ranks_[r].ids.begin(), taken, out_.begin() + static_cast<std::ptrdiff_t>(found));
+    for (const Rank& rank : ranks_) {
+      const size_t taken = std::min(rank.count, out_.size() - found);
+      std::copy_n(rank.ids.begin(), taken, out_.begin() + static_cast<std::ptrdiff_t>(found));
       found += taken;
     }
     return found;
@@ -130,6 +131,7 @@ Standing Selector::judge(BackendId id) const {
   const uint32_t load = loads_.lookup(id);
   if (backend.max_connections != 0 && load >= backend.max_connections) return Standing::full;
   if (status.availability == Availability::drain) return Standing::draining;
+  if (status.availability == Availability::failing) return Standing::failing;
   if (backend.backup) return Standing::backup;
   if (status.load_limit != 0 && load >= status.load_limit) return Standing::over_load;
   return Standing::takes;
@@ -151,11 +153,19 @@ void Selector::by_hash(const PoolEntry& pool, uint64_t hash, Choice& choice) con
   });
 }
 
+Standing Selector::best_standing(const PoolEntry& pool) const {
+  Standing best = Standing::down;
+  for (const BackendId id : pool.backends) best = std::min(best, judge(id));
+  return best;
+}
+
+// Turns among those that stand best; the others behind them.
 void Selector::by_turns(const PoolEntry& pool, Turns& turns, Choice& choice) const {
+  const Standing best = best_standing(pool);
   const std::span<uint32_t> weights = turns.begin(pool.backends.size());
   for (size_t m = 0; m < weights.size(); ++m) {
     const Standing standing = judge(pool.backends[m]);
-    if (standing == Standing::takes) {
+    if (standing == best) {
       weights[m] = weight(pool.backends[m]);
     } else {
       choice.offer(pool.backends[m], standing);
@@ -163,34 +173,35 @@ void Selector::by_turns(const PoolEntry& pool, Turns& turns, Choice& choice) con
   }
   std::array<MemberIndex, kMost> order;
   const size_t count = turns.take(order);
-  for (size_t i = 0; i < count; ++i) choice.offer(pool.backends[order[i]], Standing::takes);
+  for (size_t i = 0; i < count; ++i) choice.offer(pool.backends[order[i]], best);
 }
 
-// Flows in proportion to weights; of equals, the first in the table's order.
+// Those that stand best first, and of these the one with the fewest flows in proportion to its
+// weight; of equals, the first from a place that the hash says.
 void Selector::by_load(const PoolEntry& pool, uint64_t hash, Choice& choice) const {
   struct Loaded {
     BackendId id;
+    Standing standing;
     uint64_t load, weight;
+    [[nodiscard]] bool goes_before(const Loaded& other) const {
+      if (standing != other.standing) return standing < other.standing;
+      return load * other.weight < other.load * weight;
+    }
   };
   std::array<Loaded, kMost> least;
   size_t count = 0;
-  pool.table.walk(hash, [&](MemberIndex m) {
-    const BackendId id = pool.backends[m];
-    const Standing standing = judge(id);
-    if (standing != Standing::takes) {
-      choice.offer(id, standing);
-      return true;
-    }
-    const Loaded own{id, loads_.lookup(id), weight(id)};
+  const size_t first = hash % pool.backends.size();
+  for (size_t i = 0; i < pool.backends.size(); ++i) {
+    const BackendId id = pool.backends[(first + i) % pool.backends.size()];
+    const Loaded own{id, judge(id), loads_.lookup(id), weight(id)};
     size_t at = count;
-    while (at > 0 && own.load * least[at - 1].weight < least[at - 1].load * own.weight) --at;
-    if (at == least.size()) return true;
+    while (at > 0 && own.goes_before(least[at - 1])) --at;
+    if (at == least.size()) continue;
     count = std::min(count + 1, least.size());
     std::copy_backward(least.begin() + at, least.begin() + count - 1, least.begin() + count);
     least[at] = own;
-    return true;
-  });
-  for (size_t i = 0; i < count; ++i) choice.offer(least[i].id, Standing::takes);
+  }
+  for (size_t i = 0; i < count; ++i) choice.offer(least[i].id, least[i].standing);
 }
 
 }  // namespace mqlb::engine

@@ -19,10 +19,11 @@ namespace mqlb::engine {
 // this order.
 enum class Standing : uint8_t {
   takes,
-  slow_start,  // it is back, but does not take this client's key yet
   over_load,   // above its load limit
+  slow_start,  // it is back, but does not take this client's key yet
   backup,      // for when no other is left
-  draining,    // for when not even a backup is left
+  failing,     // connections to it failed lately
+  draining,    // for when all others are gone
   full,        // has its max-connections; this and those below are never asked
   maintenance,
   down,
@@ -79,6 +80,8 @@ class Selector {
   void by_turns(const config::PoolEntry& pool, Turns& turns, Choice& choice) const;
   void by_load(const config::PoolEntry& pool, uint64_t hash, Choice& choice) const;
   [[nodiscard]] Standing judge(config::BackendId id) const;
+  // Of those that stand best; `full` or below if none may be asked.
+  [[nodiscard]] Standing best_standing(const config::PoolEntry& pool) const;
   [[nodiscard]] uint32_t weight(config::BackendId id) const;
 
   const config::Snapshot& snapshot_;

@@ -53,7 +53,8 @@ class Table {
     size_t left = member_count_;
     // The size is a prime, so steps of any length come by every slot, and every member has one.
     const size_t skip = (hash >> 32) % (slots_.size() - 1) + 1;
-    for (size_t slot = hash % slots_.size(); left > 0; slot = (slot + skip) % slots_.size()) {
+    const size_t first = hash % slots_.size();
+    for (size_t slot = first; left > 0; slot = next(slot, skip)) {
       const MemberIndex member = slots_[slot];
       uint64_t& word = met[member / 64];
       const uint64_t bit = uint64_t{1} << member % 64;
@@ -66,6 +67,11 @@ class Table {
 
  private:
   static constexpr size_t kMaxMembers = 65535;
+
+  [[nodiscard]] size_t next(size_t slot, size_t skip) const {
+    slot += skip;
+    return slot < slots_.size() ? slot : slot - slots_.size();
+  }
 
   std::vector<MemberIndex> slots_;
   size_t member_count_ = 0;  // that have a slot

@@ -57,11 +57,12 @@ class World {
       std::make_unique<engine::BackendStatusTable>();
   std::unique_ptr<engine::BackendLoads> loads = std::make_unique<engine::BackendLoads>();
   Instant now{1h};
+  uint32_t at_once = 0xffff'ffff;  // flows that can be closed
   std::map<BackendId, uint32_t> closed;
   std::vector<std::string> lines;
   control::BackendStates states{*status, *loads,
                                 [this](BackendId id, uint32_t most) {
-                                  const uint32_t n = std::min(most, loads->lookup(id));
+                                  const uint32_t n = std::min({most, at_once, loads->lookup(id)});
                                   for (uint32_t i = 0; i < n; ++i) loads->subtract(id);
                                   closed[id] += n;
                                   return n;
@@ -94,9 +95,11 @@ void test_checks(void**) {
 void test_failures_make_down_for_a_time(void**) {
   World w;
   w.fail(1);
-  assert_int_equal(w.state(1), Availability::down);
+  assert_int_equal(w.state(1), Availability::failing);
+  assert_string_equal(std::string(control::to_string(w.states.row(1, w.now).state)).c_str(),
+                      "down");
   w.pass(9900ms);
-  assert_int_equal(w.state(1), Availability::down);
+  assert_int_equal(w.state(1), Availability::failing);
   w.pass(200ms);
   assert_int_equal(w.state(1), Availability::up);
 }
@@ -112,7 +115,7 @@ void test_failures_count_within_their_time(void**) {
   assert_int_equal(w.state(1), Availability::up);
   w.pass(500ms);
   w.fail(1);
-  assert_int_equal(w.state(1), Availability::down);
+  assert_int_equal(w.state(1), Availability::failing);
   w.pool().max_fails = 0;
   w.adopt();
   w.pass(1100ms);
@@ -133,7 +136,7 @@ void test_failures_never_empty_a_pool(void**) {
   v.fail(2);
   assert_int_equal(v.state(2), Availability::up);
   v.states.set_check(0, true, "", v.now);
-  assert_int_equal(v.state(2), Availability::down);
+  assert_int_equal(v.state(2), Availability::failing);
 }
 
 void test_commands(void**) {
@@ -229,6 +232,18 @@ void test_load_limits(void**) {
   w.states.set_check(2, false, "x", w.now);
   assert_int_equal(w.status->lookup(0).load_limit, 24);
   assert_int_equal(w.status->lookup(2).load_limit, 0);
+  // Back in slow start its share grows with what it takes, and that of the others shrinks.
+  w.pool().slow_start = 100s;
+  w.adopt();
+  w.states.set_check(2, true, "", w.now);
+  assert_int_equal(w.status->lookup(0).load_limit, 30);
+  assert_int_equal(w.status->lookup(2).load_limit, 1);
+  w.pass(50s, 100ms);
+  assert_in_range(w.status->lookup(0).load_limit, 20, 21);
+  assert_in_range(w.status->lookup(2).load_limit, 20, 21);
+  w.pass(51s, 100ms);
+  assert_int_equal(w.status->lookup(0).load_limit, 15);
+  assert_int_equal(w.status->lookup(2).load_limit, 30);
   w.pool().load_factor = 0;
   w.adopt();
   assert_int_equal(w.status->lookup(0).load_limit, 0);
@@ -252,6 +267,50 @@ void test_pace_of_a_drain(void**) {
   w.pass(10s);
   assert_int_equal(w.closed[0], 5000);
   assert_int_equal(w.closed[1], 0);
+}
+
+// A lower pace holds at once, whatever could not be closed before.
+void test_another_pace(void**) {
+  World w;
+  w.load(0, 100'000);
+  w.pool().backends[0].state = AdminState::drain;
+  w.pool().backends[0].drain_rate = 1'000'000;
+  w.at_once = 1;  // few can be closed at a time
+  w.adopt();
+  w.pass(1s);
+  w.at_once = 100'000;
+  w.pool().backends[0].drain_rate = 10;
+  w.adopt();
+  const uint32_t before = w.closed[0];
+  w.pass(1s);
+  assert_in_range(w.closed[0] - before, 9, 12);
+}
+
+// Flows of a backend that drains or fails its checks are not closed while there is no other to go
+// to; those of one in maintenance, or taken down by command, are.
+void test_nobody_is_sent_nowhere(void**) {
+  World w;
+  for (BackendId id = 0; id < 3; ++id) w.load(id, 1000);
+  w.pool().backends[0].state = AdminState::drain;
+  w.pool().backends[0].drain_rate = 100;
+  w.adopt();
+  w.states.set_check(1, false, "x", w.now);
+  w.states.set_check(2, false, "x", w.now);
+  w.pass(10s);
+  for (BackendId id = 0; id < 3; ++id) assert_true(w.closed[id] <= 1);
+  w.states.set_check(2, true, "", w.now);
+  w.pass(1s);
+  assert_in_range(w.closed[0], 95, 110);
+  assert_in_range(w.closed[1], 480, 520);
+  assert_true(w.closed[2] <= 1);
+  w.states.set_check(2, false, "x", w.now);
+  w.pool().backends[0].state = AdminState::maintenance;
+  w.pool().backends[1].state = AdminState::down;
+  w.adopt();
+  w.pass(10s);
+  assert_int_equal(w.closed[0], 1000);
+  assert_int_equal(w.closed[1], 1000);
+  assert_true(w.closed[2] <= 10);
 }
 
 void test_control_that_was_away_does_not_catch_up(void**) {
@@ -317,6 +376,8 @@ int main() {
       cmocka_unit_test(test_slow_start),
       cmocka_unit_test(test_load_limits),
       cmocka_unit_test(test_pace_of_a_drain),
+      cmocka_unit_test(test_another_pace),
+      cmocka_unit_test(test_nobody_is_sent_nowhere),
       cmocka_unit_test(test_control_that_was_away_does_not_catch_up),
       cmocka_unit_test(test_who_loses_flows),
       cmocka_unit_test(test_an_id_that_means_another_backend),

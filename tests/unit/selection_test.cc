@@ -112,8 +112,8 @@ void assert_only_its_clients_move(const std::vector<BackendId>& before,
 }
 
 void test_who_is_passed_over(void**) {
-  for (const Availability state :
-       {Availability::down, Availability::maintenance, Availability::drain}) {
+  for (const Availability state : {Availability::down, Availability::maintenance,
+                                   Availability::drain, Availability::failing}) {
     Pool pool(5);
     const auto before = pool.homes();
     pool.set(2, state);
@@ -205,37 +205,62 @@ void test_backup(void**) {
   assert_int_equal(count(pool.homes())[kNobody], kKeys);
 }
 
-// A backend that drains gets clients only when not even a backup is left; one that is down or in
-// maintenance never.
+// Behind all others, backups included, comes one whose connections failed, and then one that
+// drains: it gets a client only when those before it are down, or turn out to be gone. One that is
+// down or in maintenance is never asked.
 void test_last_resorts(void**) {
-  config::Model m = pool_of(4);
+  config::Model m = pool_of(5);
   m.pools[0].backends[3].backup = true;
-  Pool pool(m);
-  pool.set(0, Availability::drain);
-  assert_int_equal(count(pool.homes()).count(0), 0);
-  for (const BackendId id : pool.select(KeyPolicy::client_id, 5, 4)) assert_int_not_equal(id, 0);
-  pool.set(1, Availability::down);
-  pool.set(2, Availability::maintenance);
-  assert_int_equal(count(pool.homes())[3], kKeys);
-  pool.set(3, Availability::down);
-  assert_int_equal(count(pool.homes())[0], kKeys);
-  assert_int_equal(pool.select(KeyPolicy::client_id, 5, 4).size(), 1);
-  pool.set(0, Availability::maintenance);
-  assert_true(pool.select(KeyPolicy::client_id, 5, 4).empty());
+  for (const KeyPolicy policy :
+       {KeyPolicy::client_id, KeyPolicy::round_robin, KeyPolicy::least_connections}) {
+    Pool pool(m);
+    pool.set(0, Availability::drain);
+    pool.set(4, Availability::failing);
+    pool.load(3, 50);
+    for (size_t i = 0; i < 100; ++i) {
+      const auto ids = pool.select(policy, Pool::hash_of(i), 5);
+      assert_int_equal(ids.size(), 5);
+      assert_true(
+          (std::vector<BackendId>(ids.begin() + 2, ids.end()) == std::vector<BackendId>{3, 4, 0}));
+    }
+    pool.set(1, Availability::down);
+    pool.set(2, Availability::maintenance);
+    const auto is = [&](std::vector<BackendId> expected) {
+      return pool.select(policy, 5, 5) == expected;
+    };
+    assert_true(is({3, 4, 0}));
+    pool.set(3, Availability::down);
+    assert_true(is({4, 0}));
+    pool.set(4, Availability::down);
+    assert_true(is({0}));
+    pool.set(0, Availability::maintenance);
+    assert_true(is({}));
+  }
 }
 
-// When nobody else is left, those in slow start and above their load take all.
+// A place that is missing elsewhere is no reason to turn clients away from one that may be well.
+void test_failing_is_asked_before_clients_are_refused(void**) {
+  Pool pool(2);
+  pool.model.pools[0].backends[1].max_connections = 1;
+  pool.compile();
+  pool.load(1, 1);
+  pool.set(0, Availability::failing);
+  assert_int_equal(count(pool.homes())[0], kKeys);
+}
+
+// When nobody else is left, those above their load take all, and behind them those in slow start.
 void test_reluctant_ones_take_all_if_alone(void**) {
   Pool pool(3);
   pool.set(0, Availability::up, 65535);
   pool.set(1, Availability::down);
   pool.set(2, Availability::up, 0, 1);
   pool.load(2, 5);
-  const auto homes = count(pool.homes());
-  assert_int_equal(homes.at(0), kKeys);
-  for (size_t i = 0; i < 100; ++i) {
-    assert_int_equal(pool.select(KeyPolicy::client_id, Pool::hash_of(i), 3).size(), 2);
+  for (size_t i = 0; i < kKeys; ++i) {
+    assert_true(
+        (pool.select(KeyPolicy::client_id, Pool::hash_of(i), 3) == std::vector<BackendId>{2, 0}));
   }
+  pool.set(2, Availability::down);
+  assert_int_equal(count(pool.homes())[0], kKeys);
 }
 
 void test_round_robin_by_weight(void**) {
@@ -268,6 +293,28 @@ void test_round_robin_by_weight(void**) {
   assert_in_range(turns[0], 19, 21);
 }
 
+// Backups, those that drain and those above their loads have turns and loads among themselves.
+void test_turns_and_loads_of_last_resorts(void**) {
+  for (const KeyPolicy policy : {KeyPolicy::round_robin, KeyPolicy::least_connections}) {
+    for (const auto standing : {Standing::backup, Standing::draining, Standing::over_load}) {
+      config::Model m = pool_of(4);
+      m.pools[0].backends[2].weight = 2;
+      for (config::Backend& b : m.pools[0].backends) b.backup = standing == Standing::backup;
+      Pool pool(m);
+      pool.set(0, Availability::down);
+      for (BackendId id = 1; id < 4; ++id) {
+        if (standing == Standing::draining) pool.set(id, Availability::drain);
+        if (standing == Standing::over_load) pool.set(id, Availability::up, 0, 1);
+        pool.load(id, m.pools[0].backends[id].weight);
+      }
+      for (size_t i = 0; i < 80; ++i) pool.load(pool.first(policy, Pool::hash_of(i)), 1);
+      assert_in_range(pool.loads->lookup(1), 20, 22);
+      assert_in_range(pool.loads->lookup(2), 41, 43);
+      assert_in_range(pool.loads->lookup(3), 20, 22);
+    }
+  }
+}
+
 void test_least_connections(void**) {
   config::Model m = pool_of(4);
   m.pools[0].backends[2].weight = 2;
@@ -298,7 +345,7 @@ void test_slow_start_of_turns_and_loads(void**) {
 }
 
 void test_what_is_noted(void**) {
-  config::Model m = pool_of(8);
+  config::Model m = pool_of(9);
   m.pools[0].backends[4].backup = true;
   m.pools[0].backends[5].max_connections = 1;
   Pool pool(m);
@@ -309,10 +356,11 @@ void test_what_is_noted(void**) {
   pool.load(5, 1);
   pool.set(6, Availability::up, 0, 2);
   pool.load(6, 2);
-  const std::map<BackendId, Standing> expected{{0, Standing::down},      {1, Standing::maintenance},
-                                               {2, Standing::draining},  {3, Standing::slow_start},
-                                               {4, Standing::backup},    {5, Standing::full},
-                                               {6, Standing::over_load}, {7, Standing::takes}};
+  pool.set(8, Availability::failing);
+  const std::map<BackendId, Standing> expected{
+      {0, Standing::down},       {1, Standing::maintenance}, {2, Standing::draining},
+      {3, Standing::slow_start}, {4, Standing::backup},      {5, Standing::full},
+      {6, Standing::over_load},  {7, Standing::takes},       {8, Standing::failing}};
   std::map<BackendId, Standing> noted;
   std::vector<BackendId> order;
   const auto ids = pool.select(KeyPolicy::client_id, 1, 16, [&](BackendId id, Standing s) {
@@ -320,8 +368,8 @@ void test_what_is_noted(void**) {
     order.push_back(id);
   });
   assert_true(noted == expected);
-  assert_int_equal(order.size(), 8);
-  assert_true((ids == std::vector<BackendId>{7, 3, 6, 4}));
+  assert_int_equal(order.size(), 9);
+  assert_true((ids == std::vector<BackendId>{7, 6, 3, 4, 8, 2}));
 }
 
 void test_no_backend(void**) {
@@ -375,6 +423,8 @@ int main() {
       cmocka_unit_test(test_last_resorts),
       cmocka_unit_test(test_reluctant_ones_take_all_if_alone),
       cmocka_unit_test(test_round_robin_by_weight),
+      cmocka_unit_test(test_failing_is_asked_before_clients_are_refused),
+      cmocka_unit_test(test_turns_and_loads_of_last_resorts),
       cmocka_unit_test(test_least_connections),
       cmocka_unit_test(test_slow_start_of_turns_and_loads),
       cmocka_unit_test(test_what_is_noted),
