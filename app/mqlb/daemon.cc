@@ -182,6 +182,26 @@ void Daemon::advance() {
   watch_failures(clock_.now());
   states_->advance(clock_.now());
   snat_watch_->advance(*snapshot_, clock_.now());
+  forget_removed(clock_.now());
+}
+
+// Listeners and SNAT addresses that were removed are ours until their last flow ends.
+void Daemon::forget_removed(base::Instant now) {
+  constexpr base::Duration kInterval = std::chrono::seconds(1);
+  if (now - last_forgotten_ < kInterval) return;
+  last_forgotten_ = now;
+  const config::IdUse in_use = id_use();
+  bool any = false;
+  for (config::ListenerId id = 0; id < snapshot_->listeners.size(); ++id) {
+    const config::ListenerEntry& l = snapshot_->listeners[id];
+    any |= l.retired && !l.endpoint.address.is_unspecified() && !in_use.listener(id);
+  }
+  for (config::SnatId id = 0; id < snapshot_->snats.size(); ++id) {
+    const config::SnatEntry& s = snapshot_->snats[id];
+    any |= s.retired && !s.address.is_unspecified() && !in_use.snat(id);
+  }
+  if (!any) return;
+  if (const auto done = apply(config::Model(model_)); !done) print_line(done.error().message);
 }
 
 void Daemon::finish_checks() {
@@ -295,17 +315,20 @@ base::Result<void> Daemon::apply(const config::Model& model) {
   }
   if (auto valid = config::validate(model); !valid) return valid;
   if (auto supported = config::check_supported(model); !supported) return supported;
+  const config::IdUse in_use = id_use();
   for (const config::SnatPool& pool : model.snat_pools) {
-    for (const config::SnatEntry& now : snapshot_->snats) {
+    for (config::SnatId id = 0; id < snapshot_->snats.size(); ++id) {
+      const config::SnatEntry& now = snapshot_->snats[id];
       const auto& all = pool.addresses;
-      const bool kept = !now.retired && std::find(all.begin(), all.end(), now.address) != all.end();
+      const bool kept = (!now.retired || in_use.snat(id)) &&
+                        std::find(all.begin(), all.end(), now.address) != all.end();
       if (kept && (now.first_port != pool.first_port || now.last_port != pool.last_port)) {
         return base::fail("the ports of SNAT pool " + pool.name +
                           " cannot change while it has addresses in use");
       }
     }
   }
-  auto next = config::compile(model, snapshot_.get(), id_use());
+  auto next = config::compile(model, snapshot_.get(), in_use);
   if (!next) return tl::unexpected(next.error());
   states_->adopt(**next, clock_.now());
   adopt_limits(**next);

@@ -78,6 +78,7 @@ class Daemon : public cli::Runtime {
   [[nodiscard]] config::IdUse id_use() const;
   void choose(const config::PoolEntry& pool, cli::RouteAnswer& answer);
   void watch_failures(base::Instant now);
+  void forget_removed(base::Instant now);
   uint32_t close_flows(config::BackendId id, uint32_t most);
   [[nodiscard]] uint64_t backend_flows(config::BackendId id) const;
   [[nodiscard]] uint64_t listener_flows(config::ListenerId id) const;
@@ -96,6 +97,7 @@ class Daemon : public cli::Runtime {
   std::unique_ptr<control::SnatWatch> snat_watch_;
   std::array<uint64_t, config::kMaxBackends> faults_{};  // by backend, as seen last
   std::vector<DataCore> cores_;
+  base::Instant last_forgotten_{};
   bool stop_requested_ = false;
 };
 

@@ -255,6 +255,7 @@ std::vector<cli::SnatRow> Daemon::snats() {
   std::vector<cli::SnatRow> rows;
   for (const engine::Proxy::PortUse& use : uses) {
     const config::SnatEntry& snat = snapshot_->snats[use.snat];
+    if (snat.address.is_unspecified()) continue;  // removed, and forgotten
     cli::SnatRow row;
     for (const config::SnatPool& pool : model_.snat_pools) {
       const auto& all = pool.addresses;

@@ -32,6 +32,16 @@ class Slots {
     }
   }
 
+  // Empties the slots of entries that nothing refers to any more.
+  template <typename InUse>
+  void forget_unused(InUse in_use) {
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      if (!was_retired_[i] || in_use(i)) continue;
+      entries_[i] = Entry{};
+      entries_[i].retired = true;
+    }
+  }
+
   // The slot whose entry is `same`, or kNone.
   template <typename Same>
   size_t claim(Same same) {
@@ -397,6 +407,9 @@ void Compiler::retire_pools() {
 }
 
 Result<std::unique_ptr<const Snapshot>> Compiler::run() {
+  // What has an address of ours must not keep it: somebody else may have it by now.
+  listeners_.forget_unused([this](size_t i) { return listener_in_use(i); });
+  snats_.forget_unused([this](size_t i) { return snat_in_use(i); });
   place_ports();
   for (const auto step : {&Compiler::place_snats, &Compiler::place_pools, &Compiler::place_backends,
                           &Compiler::place_next_hops, &Compiler::place_listeners}) {

@@ -145,8 +145,9 @@ struct IdUse {
 // model: valid. previous: the snapshot now in force on every core, or null at start. Objects are
 // the same if their identity is: listener (name, endpoint), pool (name), backend (pool, name,
 // endpoint), SNAT address, next hop (address, port). An id is given to another object only if
-// `previous` had it retired already and in_use denies it; without in_use it never is. Fails when a
-// limit above is reached.
+// `previous` had it retired already and in_use denies it; without in_use it never is. Listeners and
+// SNAT addresses of which that is true have no address any more. Fails when a limit above is
+// reached.
 [[nodiscard]] base::Result<std::unique_ptr<const Snapshot>> compile(const Model& model,
                                                                     const Snapshot* previous,
                                                                     const IdUse& in_use);

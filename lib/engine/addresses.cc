@@ -35,6 +35,7 @@ void Addresses::adopt(const config::Snapshot& snapshot) {
   std::fill(local_.begin(), local_.end(), LocalAddress{});
   for (config::ListenerId id = 0; id < snapshot.listeners.size(); ++id) {
     const config::ListenerEntry& listener = snapshot.listeners[id];
+    if (listener.endpoint.address.is_unspecified()) continue;  // forgotten
     const uint16_t vip = vips_.add(listener.endpoint);
     listeners_.resize(std::max<size_t>(listeners_.size(), vip + 1U), kNoListener);
     if (!listener.retired) listeners_[vip] = id;
@@ -44,6 +45,7 @@ void Addresses::adopt(const config::Snapshot& snapshot) {
     for (const wire::Prefix& prefix : port.addresses) add_local(prefix.address);
   }
   for (config::SnatId id = 0; id < snapshot.snats.size(); ++id) {
+    if (snapshot.snats[id].address.is_unspecified()) continue;  // forgotten
     LocalAddress& local = add_local(snapshot.snats[id].address);
     local.snat = true;
     local.snat_id = id;

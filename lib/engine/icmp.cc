@@ -80,17 +80,21 @@ void Core::on_icmp_error(wire::Packet& packet, const Frame& frame) {
     context_.output.drop(frame, Drop::bad_icmp);
     return;
   }
-  // Its quoted source is us: a SNAT address toward a broker, or a listener toward a client.
+  // Its quoted source is us: a SNAT address toward a broker, or a listener toward a client. Either
+  // side speaks of its own network only: no client can say that a broker is unreachable.
+  const config::PortRole from = context_.snapshot->ports[frame.port].role;
   const LocalAddress* local = context_.addresses.local(quote.source().address);
   const uint16_t vip = context_.addresses.vip(quote.source());
-  if (local != nullptr && local->snat && !context_.shared.proxies.empty()) {
+  if (local != nullptr && local->snat && from != config::PortRole::client &&
+      !context_.shared.proxies.empty()) {
     const CoreIndex owner = proxy_for(quote.source().port);
     if (owner != context_.index) {
       hand_over(owner, frame);
     } else {
       error_to_client(packet, frame, local->snat_id);
     }
-  } else if (vip != EndpointMap::kNone && !context_.shared.workers.empty()) {
+  } else if (vip != EndpointMap::kNone && from != config::PortRole::backend &&
+             !context_.shared.workers.empty()) {
     const CoreIndex owner = worker_for(quote.destination(), quote.source());
     if (owner != context_.index) {
       hand_over(owner, frame);

@@ -34,19 +34,23 @@ void Core::answer_arp(wire::Packet& packet, const Frame& frame) {
   }
 }
 
+// Removed listeners and SNAT addresses are answered for while they have flows: these would die with
+// the neighbour's entry.
 bool Core::answers_for(const wire::IpAddress& address, config::PortId port) const {
   const config::PortEntry& entry = context_.snapshot->ports[port];
   const auto same = [&](const wire::Prefix& p) { return p.address == address; };
   if (std::any_of(entry.addresses.begin(), entry.addresses.end(), same)) return true;
   const LocalAddress* local = context_.addresses.local(address);
   if (local == nullptr) return false;
-  if (local->snat) return entry.role != config::PortRole::client;
-  const auto listens = [&](const config::ListenerEntry& l) {
-    return !l.retired && l.endpoint.address == address;
-  };
+  if (local->snat && entry.role != config::PortRole::client) return true;
+  if (entry.role == config::PortRole::backend) return false;
   const auto& listeners = context_.snapshot->listeners;
-  return entry.role != config::PortRole::backend &&
-         std::any_of(listeners.begin(), listeners.end(), listens);
+  for (config::ListenerId id = 0; id < listeners.size(); ++id) {
+    if (listeners[id].endpoint.address != address) continue;
+    const auto& connections = context_.shared.gates[id].connections;
+    if (!listeners[id].retired || connections.load(std::memory_order_relaxed) > 0) return true;
+  }
+  return false;
 }
 
 void Core::on_neighbour(wire::Packet& packet, const Frame& frame) {

@@ -217,7 +217,8 @@ class alignas(base::kCacheLine) Proxy {
   std::unique_ptr<uint8_t[]> copies_;  // by opening, of CONNECTs that are as short as most
   base::HugePages port_memory_;
   struct PortTable {
-    wire::IpAddress address;  // what the SNAT id meant when the table was made
+    wire::IpAddress address;       // what the SNAT id meant when the table was made
+    uint16_t first = 0, last = 0;  // ports
     std::unique_ptr<flow::SnatPorts> ports;
   };
   std::vector<PortTable> ports_;                 // by table_of()

@@ -54,8 +54,10 @@ void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
   const config::SnatEntry& entry = context_.snapshot->snats[snat];
   const size_t number = table_of(broker, snat);
   PortTable& table = ports_[number];
-  if (table.ports != nullptr && table.address == entry.address) return;
-  // An id comes to mean another address only when no flow uses it any more.
+  const bool same = table.address == entry.address && table.first == entry.first_port &&
+                    table.last == entry.last_port;
+  if (table.ports != nullptr && same) return;
+  // An id comes to mean another address, or other ports, only when no flow uses it any more.
   const std::vector<CoreIndex>& proxies = context_.shared.proxies;
   const auto own = static_cast<uint16_t>(std::find(proxies.begin(), proxies.end(), context_.index) -
                                          proxies.begin());
@@ -66,6 +68,8 @@ void Proxy::make_ports(uint16_t broker, config::SnatId snat) {
            steering.core_for(from, {entry.address, port}) == context_.index;
   };
   table.address = entry.address;
+  table.first = entry.first_port;
+  table.last = entry.last_port;
   table.ports = std::make_unique<flow::SnatPorts>(
       entry.first_port, entry.last_port, own, static_cast<uint16_t>(proxies.size()),
       context_.shared.random * (broker + 1U), comes_here,

@@ -1,5 +1,7 @@
 """Neighbours on the clients' link: who asks for our addresses is answered, and all are told."""
 
+import time
+
 import pytest
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
@@ -59,6 +61,28 @@ def test_questions_are_answered(host, topology, address):
     mac = answer[ARP].hwsrc if ARP in answer else answer[ICMPv6NDOptDstLLAddr].lladdr
     assert mac == topology.balancer.mac(netns.LB_CLIENTS)
     assert (answer[Ether].src, answer[Ether].dst) == (mac, host.mac)
+
+
+def test_a_removed_listener_is_ours_until_its_last_flow_ends(lb, topology, host):
+    """Then somebody else may have its address."""
+    address = netns.unowned_addresses()[5]
+    lb.commands("set closing-timeout 1",
+                f"listener add other {netns.endpoint(address, 1884)} pool mqtt")
+    client = mqtt.Client(topology.clients[0].connect((address, 1884)))
+    assert client.connect("stays") == 0
+    lb.commands("listener remove other")
+
+    def is_answered():
+        host.send(host.question(address))
+        return host.receive(lambda f: answered_address(f) == address, timeout=0.3) is not None
+
+    # A removed entry is forgotten within a second or two.
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        assert is_answered()
+    client.echo(b"served")
+    client.sock.close()
+    wait.until(lambda: not is_answered(), 20, "its address is free")
 
 
 @needs_ipv6

@@ -166,6 +166,10 @@ void test_unreachable_broker(void** /*state*/) {
     assert_int_equal(std::count(asked.begin(), asked.end(), syn[0].segment.destination.address), 0);
     asked.push_back(syn[0].segment.destination.address);
   }
+  // No client can say that a broker is unreachable.
+  b.new_drops();
+  assert_int_equal(b.frame(kClients, port_unreachable(kClients, kRouter, syn[0], 28)).size(), 0);
+  assert_true(b.new_drops() == std::vector<std::string>{"icmp-unknown-flow"});
   const SentFrames refused = b.frame(kBrokers, port_unreachable(kBrokers, kRouter, syn[0], 28));
   assert_int_equal(refused.size(), 1);
   assert_int_equal(refused[0].port, kClients);
@@ -237,6 +241,27 @@ void test_arp(void** /*state*/) {
   assert_int_equal(b.dut().unaccounted_frames(), 0);
 }
 
+// Flows of a listener that was removed would die with their router's entry for its address.
+void test_arp_for_a_removed_listener(void** /*state*/) {
+  Setup setup = default_setup(606);
+  Bench& b = new_bench(setup);
+  RawEnd client = raw_client(4000);
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device"));
+  setup.model.listeners.clear();
+  b.dut().reconfigure(setup.model, b.now());
+  const sim::Resolution request{true, client_mac(0), client_address(0), {}, client.remote.address};
+  const auto is_answered = [&] {
+    return b.frame(kClients, sim::encode_resolution(request)).size() == 1;
+  };
+  assert_true(is_answered());
+  assert_int_equal(b.send(client, client.segment(kAck | kPsh, base::Bytes{})).size(), 1);
+  (void)b.send(client, client.segment(sim::kRst));
+  (void)b.pass(std::chrono::seconds(30));
+  assert_int_equal(b.dut().flows(), 0);
+  assert_false(is_answered());
+}
+
 }  // namespace
 }  // namespace mqlb::tests
 
@@ -250,6 +275,7 @@ int main() {
       BENCH_TEST(test_unreachable_broker),
       BENCH_TEST(test_echo),
       BENCH_TEST(test_arp),
+      BENCH_TEST(test_arp_for_a_removed_listener),
   };
   return cmocka_run_group_tests_name("icmp", tests, nullptr, nullptr);
 }

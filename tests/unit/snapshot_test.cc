@@ -301,6 +301,35 @@ void full_tables_are_refused(void** state) {
   assert_non_null(strstr(r.error().message.c_str(), "SNAT address 198.18.1.100"));
 }
 
+// The addresses of what was removed are ours as long as flows use them.
+void removed_addresses(void** state) {
+  History& h = *static_cast<History*>(*state);
+  Model m = sample_model();
+  const Snapshot& first = h.next(m);
+  const auto listener = first.listeners[0].endpoint;
+  const auto snat = first.snats[0].address;
+  h.listeners.insert(0);
+  h.snats.insert(0);
+  m.listeners.clear();
+  m.snat_pools[0].addresses.erase(m.snat_pools[0].addresses.begin());
+  for (int i = 0; i < 3; ++i) {
+    const Snapshot& s = h.next(m);
+    assert_true(s.listeners[0].retired && s.snats[0].retired);
+    assert_true(s.listeners[0].endpoint == listener);
+    assert_true(s.snats[0].address == snat);
+  }
+  h.listeners.clear();
+  h.snats.clear();
+  const Snapshot& last = h.next(m);
+  assert_true(last.listeners[0].retired && last.snats[0].retired);
+  assert_true(last.listeners[0].endpoint.address.is_unspecified());
+  assert_true(last.snats[0].address.is_unspecified());
+  // They come back as anything new does.
+  const Snapshot& again = h.next(sample_model());
+  assert_true(again.listeners[0].endpoint == listener && !again.listeners[0].retired);
+  assert_true(again.snats[0].address == snat && !again.snats[0].retired);
+}
+
 }  // namespace
 
 #define WITH_HISTORY(f) cmocka_unit_test_setup_teardown(f, make_history, free_history)
@@ -319,6 +348,7 @@ int main() {
       WITH_HISTORY(pool_id_waits_for_its_flows),
       WITH_HISTORY(next_hop_id_waits_for_its_flows),
       WITH_HISTORY(full_tables_are_refused),
+      WITH_HISTORY(removed_addresses),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
