@@ -87,8 +87,14 @@ Result<void> check_port_address(const Port& port, const wire::Prefix& own) {
   if (auto r = check_host(own.address, owner); !r) return r;
   if (own.length == 0) return fail(owner + ": a connected network has a length of at least 1");
   if (!own.address.is_v4()) {
-    if (port.mtu >= kLeastMtuV6) return {};
-    return fail(owner + ": IPv6 needs an MTU of at least " + std::to_string(kLeastMtuV6));
+    if (port.mtu < kLeastMtuV6) {
+      return fail(owner + ": IPv6 needs an MTU of at least " + std::to_string(kLeastMtuV6));
+    }
+    // RFC 4291 section 2.6.1, RFC 6164.
+    if (own.length < 127 && network_of(own).address == own.address) {
+      return fail(owner + " is the anycast address of the network's routers");
+    }
+    return {};
   }
   if (own.length >= 31) return {};
   const uint32_t host_mask = 0xffffffffU >> own.length;
@@ -215,6 +221,11 @@ Result<void> check_snat_pools(const Model& model) {
     }
     for (const IpAddress& address : pool.addresses) {
       if (auto r = check_host(address, me); !r) return r;
+      if (address.is_link_local_v6()) {
+        return fail(me + ": " + to_string(address) +
+                    " is a link-local address, to which no router "
+                    "leads back");
+      }
       if (auto r = check_not_own(own, address, me); !r) return r;
       own.emplace(address, me);
     }

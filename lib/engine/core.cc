@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "lib/base/bytes.hh"
 #include "lib/engine/reply.hh"
+#include "lib/maglev/maglev.hh"
 
 namespace mqlb::engine {
 
@@ -207,7 +209,14 @@ CoreIndex Core::worker_for(const wire::Endpoint& client, const wire::Endpoint& l
   if (context_.shared.from_clients.known(client)) {
     return context_.shared.from_clients.core_for(client, listener);
   }
-  const uint64_t mixed = (client.hash() ^ context_.shared.random) * 0x9e3779b97f4a7c15U;
+  uint64_t mixed = (client.hash() ^ context_.shared.random) * 0x9e3779b97f4a7c15U;
+  if (!client.address.is_v4()) {
+    // Clients choose half of their address and the port: not so that all come to one worker.
+    std::array<uint8_t, 18> key;
+    client.address.store_v6(key.data());
+    base::store_be16(&key[16], client.port);
+    mixed = maglev::hash_key(key, context_.shared.random);
+  }
   return workers[(mixed >> 32) * workers.size() >> 32];
 }
 

@@ -129,6 +129,14 @@ void Core::error_to_client(wire::Packet& packet, const Frame& frame, config::Sna
     }
     return;
   }
+  const IcmpHeader header = IcmpHeader::load(packet.transport);
+  const bool too_big = packet.is_v6
+                           ? header.type == kPacketTooBig
+                           : header.type == kUnreachable && header.code == kFragmentationNeeded;
+  if (too_big && proxy_->try_shorten(*f, quote.seq(), header.rest & 0xffff)) {
+    context_.output.drop(frame, Drop::icmp_consumed);
+    return;
+  }
   const wire::Endpoint& listener = context_.addresses.vip_endpoint(f->vip);
   const wire::Endpoint client{f->client, f->client_port};
   quote.translate(client, listener, f->ack_delta);

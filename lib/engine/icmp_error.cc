@@ -12,7 +12,6 @@ namespace {
 constexpr size_t kQuotedTcp = 8;  // all that RFC 792 promises of the quoted segment
 constexpr uint32_t kLonger = wire::kIpv6Header - wire::kIpv4Header;
 constexpr uint32_t kLeastMtuV6 = 1280;  // RFC 8200 section 5
-constexpr uint32_t kLeastMtuV4 = 68;    // RFC 791
 
 // Codes of "destination unreachable" in IPv6 (RFC 4443 section 3.1).
 enum UnreachableV6 : uint8_t { kNoRoute = 0, kProhibited = 1, kPortV6 = 4 };
@@ -64,8 +63,10 @@ std::optional<IcmpHeader> to_icmpv4(const IcmpHeader& v6) {
       if (v6.code == kPortV6) return IcmpHeader{kUnreachable, kPortV4, 0};
       return IcmpHeader{kUnreachable, kHost, 0};
     case kPacketTooBig:
+      // RFC 8201 section 4: no path has less, so it is a mistake or an attack.
+      if (v6.rest < kLeastMtuV6) return std::nullopt;
       return IcmpHeader{kUnreachable, kFragmentationNeeded,
-                        std::clamp<uint32_t>(v6.rest, kLeastMtuV4 + kLonger, 0xffff) - kLonger};
+                        std::min<uint32_t>(v6.rest, 0xffff) - kLonger};
     case kTimeExceededV6:
       return IcmpHeader{kTimeExceeded, v6.code, 0};
     default:

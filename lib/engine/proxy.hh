@@ -93,6 +93,9 @@ class alignas(base::kCacheLine) Proxy {
   // An ICMP error says that the broker cannot be reached. seq: of the segment it quotes, which must
   // be our SYN's (RFC 5927 section 4.1).
   void unreachable(flow::ProxyFlow& f, base::Seq32 seq);
+  // An ICMP error says that a segment was too long for the path to the broker. False if it was not
+  // one that is this proxy's own to repeat. mtu: 0 if the router did not say it.
+  [[nodiscard]] bool try_shorten(flow::ProxyFlow& f, base::Seq32 seq, uint32_t mtu);
 
   void receive(const OpenRequest& message);
   void receive(const TakenBack& message);

@@ -169,6 +169,7 @@ bool Proxy::take_port(Opening& o, config::BackendId backend, size_t first,
     if (!port) continue;
     f.backend = backend;
     f.broker = broker;
+    f.flags &= static_cast<uint8_t>(~flow::kBrokerV6);
     if (!v4) f.flags |= flow::kBrokerV6;
     f.snat = snat;
     f.snat_port = *port;

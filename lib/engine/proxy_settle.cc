@@ -220,6 +220,25 @@ void Proxy::on_timer(Opening& o) {
   timers_.arm(o, context_.now + o.retransmit * (1 << o.repeats));
 }
 
+// RFC 1191, RFC 8201. Only what makes segments shorter has them repeated, so errors, forged ones
+// too, cost a few segments at the most.
+bool Proxy::try_shorten(ProxyFlow& f, Seq32 seq, uint32_t mtu) {
+  constexpr uint32_t kLeastMtuV4 = 576;  // RFC 1191 section 7: what a path that says nothing takes
+  constexpr uint32_t kLeastMtuV6 = 1280;
+  if (f.state != ProxyState::settling) return false;
+  Opening& o = opening(f);
+  if (seq.before(o.snd_una) || !seq.before(owned_end(o))) return false;
+  const wire::IpAddress& broker = context_.addresses.broker_endpoint(f.broker).address;
+  const uint32_t least = broker.is_v4() ? kLeastMtuV4 : kLeastMtuV6;
+  const uint32_t headers = static_cast<uint32_t>(wire::ip_header_length(broker)) + wire::kTcpHeader;
+  const auto mss = static_cast<uint16_t>(std::max(mtu, least) - headers);
+  if (mss < o.broker_mss) {
+    o.broker_mss = mss;
+    retransmit(o);
+  }
+  return true;
+}
+
 // Goes back to the first byte that is not acknowledged.
 void Proxy::retransmit(Opening& o) {
   context_.counters[Event::header_again].add();

@@ -64,6 +64,7 @@ uint16_t checksum_constant(const wire::Endpoint& old_source, const wire::Endpoin
 void replace_network_header(wire::Packet& packet, const Path& path) {
   const uint8_t traffic_class =
       packet.is_v6 ? packet.ipv6().traffic_class() : packet.ipv4().type_of_service();
+  const bool was_v6 = packet.is_v6;
   const size_t length = path.is_v6 ? wire::kIpv6Header : wire::kIpv4Header;
   packet.network = packet.transport - length;
   packet.frame = packet.network - wire::kEthernetHeader;
@@ -72,6 +73,15 @@ void replace_network_header(wire::Packet& packet, const Path& path) {
   packet.is_v6 = path.is_v6;
   wire::write_network_header(packet.network, path.source.address, path.destination.address,
                              traffic_class, packet.transport_length);
+  // A sender of IPv6 does not go below 1280 bytes, whatever it is told: what comes of these may be
+  // cut (RFC 7915 section 5.1). The sequence number tells the pieces of one from those of others.
+  constexpr size_t kMayBeCut = 1280 - (wire::kIpv6Header - wire::kIpv4Header);
+  if (was_v6 && !path.is_v6 && length + packet.transport_length <= kMayBeCut) {
+    wire::Ipv4View ip = packet.ipv4();
+    ip.set_identification(static_cast<uint16_t>(packet.tcp().seq().raw()));
+    ip.set_fragment(0);
+    ip.update_checksum();
+  }
   wire::EthernetView ethernet = packet.ethernet();
   ethernet.set_type(path.is_v6 ? wire::kEtherTypeIpv6 : wire::kEtherTypeIpv4);
   ethernet.set_source(path.link_source);

@@ -68,6 +68,7 @@ class IpAddress {
   [[nodiscard]] static base::Result<IpAddress> parse(std::string_view text);
 
   [[nodiscard]] bool is_v4() const { return high_ == 0 && static_cast<uint32_t>(low_) == kMapped; }
+  [[nodiscard]] bool is_link_local_v6() const { return (high_ & 0xc0ff) == 0x80fe; }  // fe80::/10
   [[nodiscard]] bool is_unspecified() const {  // 0.0.0.0 or ::
     return high_ == 0 && (low_ == 0 || low_ == kMapped);
   }

@@ -62,6 +62,8 @@ class Ipv4View {
   [[nodiscard]] uint8_t type_of_service() const { return p_[1]; }
   [[nodiscard]] uint16_t total_length() const { return base::load_be16(p_ + 2); }
   [[nodiscard]] uint16_t fragment() const { return base::load_be16(p_ + 6); }
+  void set_identification(uint16_t id) { base::store_be16(p_ + 4, id); }
+  void set_fragment(uint16_t flags_and_offset) { base::store_be16(p_ + 6, flags_and_offset); }
   [[nodiscard]] uint8_t ttl() const { return p_[8]; }
   [[nodiscard]] uint8_t protocol() const { return p_[9]; }
   [[nodiscard]] uint16_t checksum() const { return base::load_be16(p_ + 10); }

@@ -178,6 +178,57 @@ void test_unreachable_broker(void** /*state*/) {
   assert_int_equal(b.dut().unaccounted_frames(), 0);
 }
 
+// What is ours to deliver to the broker takes the size that its path allows; the client, which sees
+// these bytes acknowledged, could not help.
+void test_our_own_bytes_are_too_long(void** /*state*/) {
+  Bench& b = new_bench(default_setup(607));
+  RawEnd client = raw_client(4000);
+  assert_true(b.handshake(client));
+  sim::ConnectFields fields;
+  fields.client_id = "device";
+  fields.user_name = "u";
+  fields.password = std::string(2000, 'p');
+  const sim::Buffer connect = sim::encode_connect(fields);
+  const auto half = connect.size() / 2;
+  SentFrames sent;
+  for (const base::Bytes part :
+       {base::Bytes(connect).first(half), base::Bytes(connect).subspan(half)}) {
+    sent = b.send(client, client.segment(kAck | kPsh, part));
+    client.nxt += static_cast<uint32_t>(part.size());
+  }
+  RawEnd broker = Bench::asked_broker(sent.back());
+  sim::Segment accepted = broker.segment(kSyn | kAck);
+  accepted.mss = 1460;
+  accepted.window = 0xffff;
+  sent = b.send(broker, accepted);
+  broker.nxt += 1;
+  const auto longest = [](const SentFrames& frames) {
+    size_t most = 0;
+    for (const Sent& s : frames) {
+      if (s.port == kBrokers) most = std::max(most, s.bytes.size() - kEth);
+    }
+    return most;
+  };
+  const auto first_long = std::find_if(sent.begin(), sent.end(), [](const Sent& s) {
+    return s.port == kBrokers && s.bytes.size() > 1000;
+  });
+  assert_true(first_long != sent.end());
+  const Sent lost = *first_long;
+  const SentFrames again =
+      b.frame(kBrokers, fragmentation_needed(kBrokers, kRouter, lost, kIp + 8, 700));
+  assert_true(again.size() >= 3);
+  assert_in_range(longest(again), 600, 700);
+  // Once is enough, and what is not ours to repeat is the client's.
+  assert_int_equal(
+      b.frame(kBrokers, fragmentation_needed(kBrokers, kRouter, lost, kIp + 8, 700)).size(), 0);
+  assert_int_equal(
+      b.frame(kBrokers, fragmentation_needed(kBrokers, kRouter, lost, kIp + 8, 0)).size() > 0 ? 1
+                                                                                              : 0,
+      1);  // a router from before RFC 1191: 576
+  assert_int_equal(b.count(base::Event::icmp_translated), 0);
+  assert_int_equal(b.dut().unaccounted_frames(), 0);
+}
+
 void test_echo(void** /*state*/) {
   Bench& b = new_bench(default_setup(604));
   const wire::IpAddress port_address = wire::IpAddress::v4(0xc6120001);
@@ -273,6 +324,7 @@ int main() {
       BENCH_TEST(test_error_from_the_clients_side),
       BENCH_TEST(test_error_at_another_core),
       BENCH_TEST(test_unreachable_broker),
+      BENCH_TEST(test_our_own_bytes_are_too_long),
       BENCH_TEST(test_echo),
       BENCH_TEST(test_arp),
       BENCH_TEST(test_arp_for_a_removed_listener),

@@ -134,6 +134,14 @@ void translate_options(Octets& frame, size_t tcp, const Translation& t, Directio
   }
 }
 
+// Of a frame that was IPv6 before: RFC 7915 section 5.1.
+void may_be_cut(Octets& frame) {
+  if (base::load_be16(&frame[16]) > 1260) return;
+  frame[18] = frame[40], frame[19] = frame[41];  // the last bits of the sequence number
+  frame[20] = frame[21] = 0;
+  repair_ip(frame);
+}
+
 // The frame that must come of it: built around the same segment by a sender of the other side.
 Octets expected_frame(const Octets& original, const Side& to, const Translation& t,
                       Direction direction) {
@@ -181,6 +189,7 @@ Octets expected_frame(const Octets& original, const Side& to, const Translation&
   set_traffic_class(frame, traffic_class_of(original));
   repair_ip(frame);
   repair_tcp(frame);
+  if (original[12] == 0x86 && to.source.address.is_v4()) may_be_cut(frame);
   return frame;
 }
 
@@ -268,7 +277,9 @@ void test_inverse(void**) {
       assert_true(
           splice::rewrite_segment(again, back, Direction::to_broker,
                                   {from.source, from.destination, kMacA, kMacB, families.from_v6}));
-      assert_true(home.frame_of(again) == original);
+      Octets expected = original;
+      if (families.to_v6 && !families.from_v6) may_be_cut(expected);
+      assert_true(home.frame_of(again) == expected);
     }
   }
 }
@@ -317,8 +328,10 @@ void test_rest_of_the_header(void**) {
       assert_int_equal(base::load_be32(&out[14]), 0x60000000);
       assert_int_equal(out[21], 64);
     } else {
-      assert_int_equal(base::load_be16(&out[18]), families.from_v6 ? 0 : 0x1234);
-      assert_int_equal(base::load_be16(&out[20]), 0x4000);  // don't fragment
+      // What was IPv6 may be cut; the last bits of its sequence number identify it.
+      const uint16_t seq = base::load_be16(&out[40]);
+      assert_int_equal(base::load_be16(&out[18]), families.from_v6 ? seq : 0x1234);
+      assert_int_equal(base::load_be16(&out[20]), families.from_v6 ? 0 : 0x4000);
       assert_int_equal(out[22], 64);
     }
   }
