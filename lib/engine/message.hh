@@ -121,9 +121,10 @@ struct Release {
   FlowIndex proxy_flow = flow::kNoFlow;
   bool reset_broker = false;
   bool reset_client = false;
-  bool known = false;       // the numbers below mean something
-  base::Seq32 client_next;  // broker space: behind the client's last byte
-  base::Seq32 client_ack;   // client space: what the client acknowledged last
+  bool left_backend = false;  // the worker has given back the flow's place at its backend
+  bool known = false;         // the numbers below mean something
+  base::Seq32 client_next;    // broker space: behind the client's last byte
+  base::Seq32 client_ack;     // client space: what the client acknowledged last
 };
 
 using MessageBody = std::variant<OpenRequest, Opened, OpenFailed, TakeBack, TakenBack, BrokerFin,

@@ -254,6 +254,8 @@ void Proxy::receive(const Release& message) {
   ProxyFlow& f = flows_[message.proxy_flow];
   if (f.state == ProxyState::free) return;
   if (f.state == ProxyState::reopening) {
+    // Both have given its place back.
+    if (message.left_backend) (void)context_.shared.loads.try_add(f.backend, 0);
     if (message.reset_client && message.known) reset_client(f, message);
     Opening& o = opening(f);
     flows_.give_back(message.proxy_flow);
@@ -273,7 +275,8 @@ void Proxy::receive(const Release& message) {
   }
   if (message.reset_broker && known) reset_at(f, last_seq);
   if (message.reset_client && message.known) reset_client(f, message);
-  leave(f.backend);
+  if (!message.left_backend) context_.shared.loads.subtract(f.backend);
+  context_.objects->backends[f.backend].flows.subtract();
   give_back_port(f, last_seq);
   flows_.give_back(message.proxy_flow);
 }

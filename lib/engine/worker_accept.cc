@@ -400,6 +400,8 @@ void Worker::on_timer(Accepting& a) {
     }
     if (a.ack_due != base::Instant{}) acknowledge(a);
     arm(a);
+  } else if ((flows_[a.flow].flags & flow::kReset) != 0 && state == flow::WorkerState::opening) {
+    end(a.flow, End::client_left, Reset::broker);
   } else if (state == flow::WorkerState::opening) {
     // The proxy did not answer within all its tries: its queue was full, or it is gone.
     refuse(a, End::backends_failed);

@@ -2,6 +2,8 @@
 //
 // Nothing is taken for a SYN, whose source proves nothing: who forges it uses up nobody's limits.
 // The lists are asked again when the cookie is proved, since they may have changed.
+#include <utility>
+
 #include "lib/engine/reply.hh"
 #include "lib/engine/worker.hh"
 
@@ -79,6 +81,9 @@ wire::IpAddress Worker::client_address(FlowIndex index) {
 // A flow that was about to end goes on: it counts again, whatever the limits are.
 void Worker::return_to_count(FlowIndex index) {
   flow::WorkerFlowRest& rest = flows_.rest(index);
+  if (std::exchange(rest.left_backend, false)) {
+    (void)context_.shared.loads.try_add(flows_[index].backend, 0);
+  }
   if (rest.counted) return;
   (void)context_.shared.gates[rest.listener].try_add(0);
   rest.counted = true;

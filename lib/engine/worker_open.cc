@@ -185,7 +185,7 @@ void Worker::receive(const Opened& message) {
   flow::WorkerFlow* f = find(message.to);
   if (f == nullptr || f->state != flow::WorkerState::opening) {
     // The flow ended meanwhile. (A full queue leaves this to the broker's own timeout.)
-    const Release release{message.proxy_flow, true, false, false, {}, {}};
+    const Release release{message.proxy_flow, true, false, false, false, {}, {}};
     if (!context_.sink.send({message.proxy, release})) {
       context_.counters[Event::messages_lost].add();
     }

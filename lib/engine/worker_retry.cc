@@ -15,6 +15,7 @@ void Worker::receive(const TakeBack& message) {
   flow::WorkerFlow* f = find(request.from);
   // One that ended meanwhile has sent its Release.
   if (f == nullptr || f->proxy_flow == flow::kNoFlow) return;
+  return_to_count(index);  // the proxy has given back its place at the backend
   const bool left = (f->flags & flow::kReset) != 0;
   const uint32_t slot = left ? base::Slab<Accepting>::kNone : accepting_.take();
   if (slot == base::Slab<Accepting>::kNone) {
@@ -28,7 +29,6 @@ void Worker::receive(const TakeBack& message) {
   const FlowIndex proxy_flow = std::exchange(f->proxy_flow, flow::kNoFlow);
   f->flags = 0;
   f->state = flow::WorkerState::opening;
-  return_to_count(index);
   f->accepting = slot;
   f->to_broker_low = f->to_broker_high = 0;
   f->next_seq = request.first_byte;

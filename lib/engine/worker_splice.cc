@@ -225,8 +225,12 @@ void Worker::watch_ends(const wire::Packet& packet, FlowIndex index) {
 
 // The record stays for stragglers, but is no connection to any limit.
 void Worker::close(FlowIndex index) {
-  flows_[index].state = WorkerState::closing;
+  WorkerFlow& f = flows_[index];
+  if (f.state == WorkerState::opening) give_back(accepting(f));
+  f.state = WorkerState::closing;
   leave(index);
+  if (std::exchange(flows_.rest(index).left_backend, true)) return;
+  context_.shared.loads.subtract(f.backend);
 }
 
 void Worker::close_if_done(FlowIndex index) {
@@ -343,29 +347,36 @@ uint32_t Worker::close_flows(config::BackendId backend, uint32_t most, FlowIndex
   const FlowIndex end_at = std::min(next + slice, flows_.index_limit());
   for (; next < end_at && closed < most; ++next) {
     const WorkerFlow& f = flows_[next];
-    const bool open = f.state == WorkerState::spliced || f.state == WorkerState::closing;
-    if (open && f.backend == backend && end(next, End::backend_closed, Reset::both)) ++closed;
+    if (f.state != WorkerState::spliced || f.backend != backend) continue;
+    if (end(next, End::backend_closed, Reset::both)) ++closed;
   }
   return closed;
 }
 
 // Gives everything of a flow back. False if the proxy could not be told: the flow then stays, and
-// the sweep comes by again.
+// the sweep, or its timer, comes by again.
 bool Worker::end(FlowIndex index, End reason, Reset reset) {
+  constexpr base::Duration kAgain = std::chrono::seconds(1);
   WorkerFlow& f = flows_[index];
+  // One that was given its proxy_flow by Opened but not spliced still has it.
+  const bool has_accepting = f.state == WorkerState::await_connect ||
+                             f.state == WorkerState::opening || f.state == WorkerState::refusing;
   if (f.proxy_flow != flow::kNoFlow) {
-    const Release message{f.proxy_flow, reset != Reset::none,     reset == Reset::both,
-                          true,         f.next_seq + f.seq_delta, f.last_ack};
+    const bool left = flows_.rest(index).left_backend;
+    const Release message{f.proxy_flow,
+                          reset != Reset::none,
+                          reset == Reset::both,
+                          left,
+                          true,
+                          f.next_seq + f.seq_delta,
+                          f.last_ack};
     if (!context_.sink.send({f.proxy, message})) {
       context_.counters[Event::messages_lost].add();
+      if (has_accepting) timers_.arm(accepting(f), context_.now + kAgain);
       return false;
     }
   }
-  // A flow that was given its proxy_flow by Opened but not spliced still has its Accepting.
-  if (f.state == WorkerState::await_connect || f.state == WorkerState::opening ||
-      f.state == WorkerState::refusing) {
-    give_back(accepting(f));
-  }
+  if (has_accepting) give_back(accepting(f));
   context_.counters[reason].add();
   context_.objects->listeners[flows_.rest(index).listener].flows.subtract();
   leave(index);

@@ -110,8 +110,9 @@ struct WorkerFlowRest {
   uint16_t idle_timeout = 0;  // units of kIdleUnit seconds
   // With kOldTsecr: since when (seconds) the client echoes nothing older; 0: it still may.
   uint16_t fresh_since = 0;
-  bool counted = false;     // among the connections of its listener
-  uint8_t source_bits = 0;  // of the client's address that it is counted under; 0: it is not
+  bool counted = false;       // among the connections of its listener
+  uint8_t source_bits = 0;    // of the client's address that it is counted under; 0: it is not
+  bool left_backend = false;  // not among the connections of its backend any more
 };
 inline constexpr uint32_t kIdleUnit = 4;
 static_assert(sizeof(WorkerFlowRest) == 24);

@@ -15,6 +15,7 @@ using sim::kRst;
 void expect_nothing_left(Bench& b) {
   assert_int_equal(b.dut().flows(), 0);
   assert_int_equal(b.dut().snat_ports_in_use(), 0);
+  assert_int_equal(b.dut().connections_at_backends(), 0);
   assert_int_equal(b.engine().buffers_in_use(), 0);
   assert_int_equal(b.dut().unaccounted_frames(), 0);
 }

@@ -99,6 +99,7 @@ void expect_clean(EngineWorld& w) {
   assert_int_equal(w.dut().snat_ports_in_use(), 0);
   assert_int_equal(w.dut().engine().buffers_in_use(), 0);
   assert_int_equal(w.dut().counted_connections(), 0);
+  assert_int_equal(w.dut().connections_at_backends(), 0);
   assert_int_equal(w.dut().unaccounted_frames(), 0);
 }
 

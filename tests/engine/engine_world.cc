@@ -144,6 +144,14 @@ uint64_t EngineDut::snat_ports_in_use() const {
   return n;
 }
 
+uint64_t EngineDut::connections_at_backends() const {
+  uint64_t n = 0;
+  for (config::BackendId id = 0; id < engine_->snapshot().backends.size(); ++id) {
+    n += engine_->shared().loads.lookup(id);
+  }
+  return n;
+}
+
 uint64_t EngineDut::counted_connections() const {
   uint64_t n = 0;
   for (config::ListenerId id = 0; id < config::kMaxListeners; ++id) {

@@ -66,6 +66,8 @@ class EngineDut final : public sim::Dut {
   [[nodiscard]] uint64_t snat_ports_in_use() const;
   // That limits of listeners know of.
   [[nodiscard]] uint64_t counted_connections() const;
+  // Places that are taken at backends.
+  [[nodiscard]] uint64_t connections_at_backends() const;
   // Frames in, and frames made by the engine, that are neither sent nor dropped nor held: 0.
   [[nodiscard]] int64_t unaccounted_frames() const;
 

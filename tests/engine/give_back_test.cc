@@ -96,6 +96,27 @@ void mute_brokers_leave(Bench& b, RawEnd& client) {
   }
   fail_msg("brokers were asked more than three times");
 }
+// Its RST is seen before the broker's: the broker is asked no more, whoever has given back what.
+void both_reset_before_a_word(Bench& b, RawEnd& client) {
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device"));
+  b.send(client, client.segment(kRst));
+  assert_int_equal(b.dut().connections_at_backends(), 0);
+  b.send(broker, broker.segment(kRst));
+}
+// A RST that was not taken: the connection goes on, and counts again.
+void goes_on_behind_a_reset(Bench& b, RawEnd& client) {
+  RawEnd broker;
+  assert_true(b.splice(client, broker, "device"));
+  assert_true(b.answer(broker, client));
+  b.send(broker, broker.segment(kRst));
+  assert_int_equal(b.dut().connections_at_backends(), 0);
+  b.send(client, client.segment(kAck | kPsh, base::as_bytes(std::string_view("\xc0\0", 2))));
+  client.nxt += 2;
+  assert_int_equal(b.dut().connections_at_backends(), 1);
+  assert_int_equal(b.dut().counted_connections(), 1);
+  b.send(client, client.segment(kRst));
+}
 void is_idle(Bench& b, RawEnd& client) {
   RawEnd broker;
   assert_true(b.splice(client, broker, "device", 1));
@@ -141,6 +162,8 @@ void test_counts_are_given_back(void** /*state*/) {
       {"no broker takes it", brokers_refuse, 1'000},
       {"mute brokers leave", mute_brokers_leave, 1'000},
       {"its backend is closed", backend_is_closed, 1'000},
+      {"both reset before a word", both_reset_before_a_word, 1'000},
+      {"goes on behind a RST", goes_on_behind_a_reset, 1'000},
       {"is idle", is_idle, 10},
       {"says no CONNECT", says_no_connect, 10},
       {"one side closes", one_side_closes, 10},
@@ -154,13 +177,18 @@ void test_counts_are_given_back(void** /*state*/) {
     setup.model.settings.snat_quarantine = 0s;
     limits(setup).max_connections = 1;
     limits(setup).source_connections = 1;
+    for (config::Backend& backend : setup.model.pools[0].backends) backend.max_connections = 1;
     Bench& b = new_bench(setup);
     for (unsigned i = 0; i < way.rounds; ++i) {
       RawEnd client = raw_client(static_cast<uint16_t>(2000 + i % 50'000));
       way.end(b, client);
       assert_int_equal(b.dut().counted_connections(), 0);
       assert_int_equal(counted_for(b, 0), 0);
+      assert_int_equal(b.dut().connections_at_backends(), 0);
     }
+    b.pass(60s);
+    assert_int_equal(b.dut().flows(), 0);
+    assert_int_equal(b.dut().connections_at_backends(), 0);
     assert_int_equal(b.count(Event::cookie_accepted), way.rounds);
     assert_int_equal(turned_away(counters(b)), 0);
   }
@@ -194,6 +222,7 @@ void test_many_under_a_limit(void** /*state*/) {
     w.run();
     assert_int_equal(w.dut().flows(), 0);
     assert_int_equal(w.dut().counted_connections(), 0);
+    assert_int_equal(w.dut().connections_at_backends(), 0);
     assert_int_equal(w.dut().unaccounted_frames(), 0);
     assert_in_range(most, 30, 40);
     const size_t complete = complete_conversations(w);

@@ -137,6 +137,7 @@ class Play final : public sim::FrameSink {
     check(dut_.flows() == 0, "no flow is left");
     check(dut_.snat_ports_in_use() == 0, "no port is left");
     check(dut_.counted_connections() == 0, "limits count none");
+    check(dut_.connections_at_backends() == 0, "nobody is at a backend");
     check(dut_.engine().buffers_in_use() == 0, "no buffer is held");
     check(dut_.unaccounted_frames() == 0, "each frame has its account");
   }
