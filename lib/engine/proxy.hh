@@ -50,8 +50,10 @@ struct Opening : base::TimerNode {
   std::array<config::BackendId, Selector::kMost> candidates;
   uint8_t candidate_count = 0;
   uint8_t next_candidate = 0;
-  uint8_t repeats = 0;                             // of the SYN in this try, then of the data
-  uint8_t stale = 0;                               // challenge ACKs answered in this try
+  uint8_t tries = 0;    // candidates that were asked
+  bool added = false;   // candidates, in place of those that were passed over
+  uint8_t repeats = 0;  // of the SYN in this try, then of the data
+  uint8_t stale = 0;    // challenge ACKs answered in this try
   base::End failure = base::End::backends_failed;  // of the latest try
   base::Instant try_ends{};
   base::Instant sent_at{};  // of the latest SYN
@@ -124,6 +126,7 @@ class alignas(base::kCacheLine) Proxy {
   void encode_header(Opening& o);
   void choose_candidates(Opening& o);
   void try_next(Opening& o);
+  bool add_candidates(Opening& o);
   [[nodiscard]] std::optional<base::End> try_join(Opening& o, config::BackendId backend);
   void leave(config::BackendId backend);
   bool take_port(Opening& o, config::BackendId backend);
@@ -150,6 +153,8 @@ class alignas(base::kCacheLine) Proxy {
   void settled(Opening& o);
   void on_timer(Opening& o);
   void retransmit(Opening& o);
+  void arm_retransmit(Opening& o);
+  void acknowledge_syn(Opening& o);
   void abandon(Opening& o);
   [[nodiscard]] static uint32_t owned_length(const Opening& o) { return o.header_length + o.owned; }
   [[nodiscard]] static bool is_delivered(const Opening& o) {
@@ -171,7 +176,8 @@ class alignas(base::kCacheLine) Proxy {
     return static_cast<uint32_t>(o.first.size());
   }
   [[nodiscard]] static bool can_move(const Opening& o);
-  [[nodiscard]] static bool hangs_up(const wire::Packet& packet, const Opening& o);
+  [[nodiscard]] bool hangs_up(const wire::Packet& packet, const Opening& o) const;
+  [[nodiscard]] bool answers_fin(const wire::Packet& packet, const Opening& o) const;
   void hear(const wire::Packet& packet, Opening& o);
   bool hold_back_ack(wire::Packet& packet, Opening& o);
   void await_word(Opening& o);

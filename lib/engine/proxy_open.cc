@@ -77,6 +77,23 @@ void Proxy::choose_candidates(Opening& o) {
   }
 }
 
+// A broker that was passed over without being asked is no try: once, others take the places of
+// those. False if there are none.
+bool Proxy::add_candidates(Opening& o) {
+  if (std::exchange(o.added, true) || o.next_candidate == o.tries) return false;
+  const config::PoolEntry& pool = context_.snapshot->pools[o.request.pool];
+  const Selector selector(*context_.snapshot, context_.shared.status, context_.shared.loads);
+  std::array<config::BackendId, Selector::kMost> all;
+  const size_t count =
+      selector.select(pool, o.request.policy, o.request.hash, turns_[o.request.pool], all);
+  const uint8_t before = o.candidate_count;
+  for (size_t i = 0; i < count && o.candidate_count < o.candidates.size(); ++i) {
+    const auto known = std::span(o.candidates).first(before);
+    if (std::ranges::find(known, all[i]) == known.end()) o.candidates[o.candidate_count++] = all[i];
+  }
+  return o.candidate_count > before;
+}
+
 // A place among the backend's flows and a port toward it, or why there is none.
 std::optional<End> Proxy::try_join(Opening& o, config::BackendId backend) {
   const uint32_t most = context_.snapshot->backends[backend].max_connections;
@@ -127,7 +144,8 @@ void Proxy::encode_header(Opening& o) {
 // Begins with the next broker that has a free SNAT port; gives up when there is none.
 void Proxy::try_next(Opening& o) {
   const Selector selector(*context_.snapshot, context_.shared.status, context_.shared.loads);
-  while (o.next_candidate < o.candidate_count) {
+  const uint32_t tries = context_.snapshot->pools[o.request.pool].connect_tries;
+  while (o.tries < tries && (o.next_candidate < o.candidate_count || add_candidates(o))) {
     const config::BackendId backend = o.candidates[o.next_candidate++];
     const config::BackendEntry& entry = context_.snapshot->backends[backend];
     // Removed, or down, since we were asked?
@@ -136,6 +154,7 @@ void Proxy::try_next(Opening& o) {
       o.failure = *failure;
       continue;
     }
+    ++o.tries;
     o.repeats = 0;
     o.stale = 0;
     o.try_ends = context_.now + context_.snapshot->pools[o.request.pool].connect_timeout;
@@ -371,7 +390,11 @@ void Proxy::established(wire::Packet& packet, Opening& o, const wire::TcpOptions
   o.congestion_window = kInitialSegments * o.broker_mss;
   o.repeats = 0;
   o.retransmit = std::max(kLeastRetransmit, 2 * (context_.now - o.sent_at));
+  // For the rest of its try, and not less than half of one, it may take what is ours.
+  const base::Duration whole = context_.snapshot->pools[o.request.pool].connect_timeout;
+  o.try_ends = std::max(o.try_ends, context_.now + whole / 2);
   send_owned(o);
+  acknowledge_syn(o);
   if (!announce(o, to_broker, floor)) {
     // The worker cannot be told, and will find out by its own timer.
     reset_broker(o, o.snd_nxt);
@@ -383,7 +406,7 @@ void Proxy::established(wire::Packet& packet, Opening& o, const wire::TcpOptions
   if (owned_length(o) == 0) {
     await_word(o);
   } else {
-    timers_.arm(o, context_.now + o.retransmit);
+    arm_retransmit(o);
   }
 }
 

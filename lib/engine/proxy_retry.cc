@@ -69,10 +69,18 @@ bool Proxy::can_move(const Opening& o) {
 }
 
 // A RST that must be accepted (RFC 9293 section 3.10.7.4), or a FIN, with nothing before it.
-bool Proxy::hangs_up(const wire::Packet& packet, const Opening& o) {
+bool Proxy::hangs_up(const wire::Packet& packet, const Opening& o) const {
   const wire::TcpView tcp = packet.tcp();
-  if (o.committed || tcp.seq() != o.rcv_nxt) return false;
+  if (o.committed || tcp.seq() != o.rcv_nxt || answers_fin(packet, o)) return false;
   return tcp.has(wire::kRst) || (tcp.has(wire::kFin) && packet.payload_length == 0);
+}
+
+// A broker that has read the client's FIN and ends its own side has done what it was asked: some
+// say no CONNACK then.
+bool Proxy::answers_fin(const wire::Packet& packet, const Opening& o) const {
+  const wire::TcpView tcp = packet.tcp();
+  return (flows_[o.flow].flags & flow::kPeerFin) != 0 && tcp.has(wire::kFin) &&
+         tcp.has(wire::kAck) && !tcp.ack().before(o.client_fin_end);
 }
 
 // The broker's first byte, or a number beyond it, binds the client to it; the very next number does
@@ -81,7 +89,11 @@ bool Proxy::hangs_up(const wire::Packet& packet, const Opening& o) {
 void Proxy::hear(const wire::Packet& packet, Opening& o) {
   const Seq32 end = packet.tcp().seq() + packet.payload_length;
   const bool speaks = end.after(o.rcv_nxt + (packet.payload_length > 0 ? 0U : 1U));
-  if (o.committed || packet.tcp().has(wire::kRst) || !speaks) return;
+  if (o.committed || packet.tcp().has(wire::kRst)) return;
+  if (!speaks) {
+    o.committed = answers_fin(packet, o);
+    return;
+  }
   o.committed = true;
   for (size_t i = 0; o.hung_up != 0; ++i, o.hung_up >>= 1) {
     if ((o.hung_up & 1U) != 0) context_.objects->backends[o.candidates[i]].faults.add();
@@ -119,8 +131,10 @@ void Proxy::await_word(Opening& o) {
   }
   if (o.waits) return;
   timers_.stop(o);
+  // In mode tcp the client may have said nothing that could be answered.
   const base::Duration patience = context_.snapshot->pools[o.request.pool].answer_timeout;
-  if (patience != base::Duration{}) timers_.arm(o, context_.now + patience);
+  if (patience != base::Duration{} && o.request.reads_connect)
+    timers_.arm(o, context_.now + patience);
   const uint32_t self = opening_.index_of(o);
   o.waits = true;
   o.newer = kNone;

@@ -63,6 +63,7 @@ void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o)
     const bool late = is_delivered(o);
     context_.output.drop(frame, late ? Drop::absorbed_ack : Drop::handshake_consumed);
     if (!late) retransmit(o);
+    acknowledge_syn(o);
     return;
   }
   if (std::abs(tcp.seq() - o.rcv_nxt) > kFarOff) {
@@ -92,7 +93,7 @@ void Proxy::while_settling(wire::Packet& packet, const Frame& frame, Opening& o)
     await_word(o);
   } else {
     send_owned(o);
-    if (progress) timers_.arm(o, context_.now + o.retransmit);
+    if (progress) arm_retransmit(o);
   }
   if (passes) {
     splice(packet, frame, index, strip_sack);
@@ -208,16 +209,30 @@ void Proxy::on_timer(Opening& o) {
     if (!try_move_on(o, o.snd_una, true)) settled(o);
     return;
   }
-  ++o.repeats;
-  // Once its time is over, a broker that takes nothing any more is as good as one that is down.
-  if (o.repeats > 2 && context_.now >= o.try_ends && try_move_on(o, o.snd_una, true)) return;
-  if (o.repeats > kDataTries) {
+  // Once its time is over, a broker that does not take what is ours is as good as one that is down.
+  if (context_.now >= o.try_ends && try_move_on(o, o.snd_una, true)) return;
+  if (++o.repeats > kDataTries) {
     abandon(o);
     return;
   }
   o.congestion_window = o.broker_mss;
   retransmit(o);
-  timers_.arm(o, context_.now + o.retransmit * (1 << o.repeats));
+  arm_retransmit(o);
+}
+
+void Proxy::arm_retransmit(Opening& o) {
+  const base::Instant at = context_.now + o.retransmit * (1 << o.repeats);
+  timers_.arm(o, context_.now < o.try_ends ? std::min(at, o.try_ends) : at);
+}
+
+// Where nothing is ours, and the client may say nothing before the broker does, nobody else would
+// complete the handshake.
+void Proxy::acknowledge_syn(Opening& o) {
+  if (o.request.reads_connect || owned_length(o) > 0) return;
+  wire::Segment ack = segment_to_broker(o);
+  ack.flags = wire::kAck;
+  ack.seq = o.snd_nxt;
+  send_to_broker(o, ack);
 }
 
 // RFC 1191, RFC 8201. Only what makes segments shorter has them repeated, so errors, forged ones

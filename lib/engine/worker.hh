@@ -29,6 +29,7 @@ struct Accepting : base::TimerNode {
   FlowIndex flow = flow::kNoFlow;
   wire::Endpoint client;
   wire::MacAddress client_mac;
+  wire::MacAddress told_mac;  // the one that the proxy knows
   config::PortId port = 0;
   base::Seq32 first_byte;  // client's ISN + 1
   base::Seq32 iss;         // ours
@@ -144,6 +145,7 @@ class alignas(base::kCacheLine) Worker {
   void arm(Accepting& a);
   void on_timer(Accepting& a);
   void note_segment(Accepting& a, const wire::Packet& packet);
+  [[nodiscard]] bool try_reset(const Accepting& a, const wire::Packet& packet, const Frame& frame);
 
   // worker_admit.cc
   [[nodiscard]] std::optional<base::Drop> objection(config::ListenerId id,
@@ -186,13 +188,14 @@ class alignas(base::kCacheLine) Worker {
   void splice(wire::Packet& packet, const Frame& frame, FlowIndex index);
   void act_v6(Arrival& arrival);
   template <splice::Families families>
-  void pass_on(wire::Packet& packet, const Frame& frame, flow::WorkerFlow& f);
+  void pass_on(wire::Packet& packet, const Frame& frame, flow::WorkerFlow& f, bool believed);
   template <splice::Families families>
   void send_on(wire::Packet& packet, const Frame& frame, const flow::WorkerFlow& f,
                const BackendSide& backend);
   void send_on_any(wire::Packet& packet, const Frame& frame, const flow::WorkerFlow& f,
                    const BackendSide& backend);
-  void watch_ends(const wire::Packet& packet, FlowIndex index);
+  [[nodiscard]] static bool is_believed(const wire::Packet& packet, const flow::WorkerFlow& f);
+  void watch_ends(const wire::Packet& packet, FlowIndex index, bool believed);
   void count_progress(const wire::Packet& packet, flow::WorkerFlow& f);
   void raise_old_tsecr(const wire::Packet& packet, FlowIndex index);
   void follow_mac(const wire::Packet& packet, flow::WorkerFlow& f);

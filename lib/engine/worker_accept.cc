@@ -222,11 +222,7 @@ void Worker::await_connect(wire::Packet& packet, const Frame& frame, Accepting& 
   const wire::TcpView tcp = packet.tcp();
   const int32_t offset = tcp.seq() - a.first_byte;
   if (tcp.has(wire::kRst)) {
-    const bool acceptable = offset >= 0 && static_cast<uint32_t>(offset) <= kSynAckWindow;
-    context_.output.drop(frame, acceptable ? Drop::handshake_consumed : Drop::outside_window);
-    if (acceptable) {
-      end(a.flow, End::client_left, Reset::none);
-    }
+    if (try_reset(a, packet, frame)) end(a.flow, End::client_left, Reset::none);
     return;
   }
   // We sent nothing but the SYN-ACK, so only its acknowledgement is acceptable.
@@ -237,6 +233,25 @@ void Worker::await_connect(wire::Packet& packet, const Frame& frame, Accepting& 
   }
   note_segment(a, packet);
   hold_segment(packet, frame, a);
+}
+
+// RFC 5961 section 3.2, before the splice: true if a RST has the number that comes next, as far as
+// we know it. One elsewhere in the window is challenged: a client that is gone answers with the
+// number that it is told. Takes the frame.
+bool Worker::try_reset(const Accepting& a, const wire::Packet& packet, const Frame& frame) {
+  const uint32_t offset = static_cast<uint32_t>(packet.tcp().seq() - a.first_byte);
+  const size_t read = a.held ? a.held->contiguous().size() : a.handed;
+  bool exact = offset == a.acked || offset == read;
+  for (size_t i = 0; i < a.frame_count && !exact; ++i) {
+    const wire::ParseRules rules{context_.shared.port_macs[a.frames[i].port], 0xffff};
+    const auto held = wire::parse_packet(a.frames[i].bytes(), rules, wire::HardwareChecksum::good);
+    exact = held->segment_end() == packet.tcp().seq();
+  }
+  context_.output.drop(frame, exact ? Drop::handshake_consumed : Drop::outside_window);
+  if (!exact && offset - a.acked <= kSynAckWindow) {
+    send_to_client(a, wire::kAck, a.iss + 1, a.first_byte + a.acked, {});
+  }
+  return exact;
 }
 
 // Reads a segment's bytes into the CONNECT. A CONNECT that lies whole in its first segment stays in

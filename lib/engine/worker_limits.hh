@@ -23,6 +23,9 @@ inline constexpr uint32_t kMaxOffset = 1U << 20;
 // How far beyond what was seen a segment of a spliced flow may lie to be believed: windows are
 // larger only on paths that no MQTT client is on.
 inline constexpr int32_t kPlausible = 1 << 24;
+// And how far ahead its bytes may lie to count. Who sends more into the dark counts once the gap is
+// filled.
+inline constexpr int32_t kFarAhead = 1 << 20;
 
 // When bytes of an incomplete CONNECT are acknowledged.
 inline constexpr base::Duration kAckDelay = std::chrono::milliseconds(20);

@@ -108,7 +108,7 @@ void Worker::ask_proxy(Accepting& a, config::PoolId pool_id, const mqtt::Connect
   OpenRequest request;
   request.from = {a.flow, context_.index, generation};
   request.client = a.client;
-  request.client_mac = a.client_mac;
+  request.client_mac = a.told_mac = a.client_mac;
   request.client_side = a.port;
   request.listener = context_.addresses.vip_endpoint(f.key.vip);
   request.pool = pool_id;
@@ -144,10 +144,8 @@ void Worker::while_opening(wire::Packet& packet, const Frame& frame, Accepting& 
   const wire::TcpView tcp = packet.tcp();
   const int32_t offset = tcp.seq() - a.first_byte;
   if (tcp.has(wire::kRst)) {
-    const bool acceptable = offset >= 0 && static_cast<uint32_t>(offset) <= kMaxOffset;
     // The proxy is told when it answers.
-    if (acceptable) flows_[a.flow].flags |= flow::kReset;
-    context_.output.drop(frame, acceptable ? Drop::handshake_consumed : Drop::outside_window);
+    if (try_reset(a, packet, frame)) flows_[a.flow].flags |= flow::kReset;
     return;
   }
   if (tcp.has(wire::kSyn) || tcp.ack() != a.iss + 1 || offset < -kOldestOffset ||
@@ -202,7 +200,7 @@ void Worker::receive(const Opened& message) {
   f->timestamp_delta = message.translation.timestamp;
   f->checksum = message.translation.checksum;
   f->window_shift = message.translation.window_shift;
-  f->client_mac_hash = mac_hash(a.client_mac.bits());
+  f->client_mac_hash = mac_hash(a.told_mac.bits());
   f->last_seen = context_.now_seconds;
   if ((f->flags & flow::kReset) != 0) {
     end(message.to.flow, End::client_left, Reset::broker);

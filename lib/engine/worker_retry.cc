@@ -37,7 +37,7 @@ void Worker::receive(const TakeBack& message) {
   Accepting& a = accepting_[slot];
   a.flow = index;
   a.client = request.client;
-  a.client_mac = request.client_mac;
+  a.client_mac = a.told_mac = request.client_mac;
   a.port = request.client_side;
   a.first_byte = request.first_byte;
   a.iss = request.client_iss;

@@ -51,7 +51,7 @@ void Worker::process(std::span<Arrival* const> arrivals) {
     if (index == flow::kNoFlow) {
       no_flow(arrival.packet, *arrival.frame, arrival.vip);
     } else if (is_usual(arrival.packet, flows_[index])) {
-      pass_on<splice::Families::ipv4>(arrival.packet, *arrival.frame, flows_[index]);
+      pass_on<splice::Families::ipv4>(arrival.packet, *arrival.frame, flows_[index], true);
     } else {
       act(arrival, index);
     }
@@ -104,18 +104,28 @@ void Worker::act(Arrival& arrival, FlowIndex index) {
 
 void Worker::splice(wire::Packet& packet, const Frame& frame, FlowIndex index) {
   WorkerFlow& f = flows_[index];
+  const bool believed = is_believed(packet, f);
   const bool ends = (packet.tcp().flags() & (wire::kSyn | wire::kFin | wire::kRst)) != 0;
-  if (ends || (f.flags & flow::kBrokerFin) != 0) watch_ends(packet, index);
+  if (ends || (f.flags & flow::kBrokerFin) != 0) watch_ends(packet, index, believed);
   if ((f.flags & flow::kOldTsecr) != 0) raise_old_tsecr(packet, index);
-  pass_on<splice::Families::any>(packet, frame, f);
+  pass_on<splice::Families::any>(packet, frame, f, believed);
 }
 
-// families: of the packet.
+// Who only knows the addresses has to guess both numbers (RFC 5961 section 5). An acknowledgement
+// may be far from the last one only in the very segment that is expected next.
+bool Worker::is_believed(const wire::Packet& packet, const WorkerFlow& f) {
+  const wire::TcpView tcp = packet.tcp();
+  if (!tcp.has(wire::kAck)) return false;
+  return is_near(tcp.ack(), f.last_ack) ||
+         (tcp.seq() == f.next_seq && std::abs(tcp.ack() - f.last_ack) < kPlausible);
+}
+
+// families: of the packet. believed: what it says of its numbers.
 template <splice::Families families>
 [[gnu::always_inline]] inline void Worker::pass_on(wire::Packet& packet, const Frame& frame,
-                                                   WorkerFlow& f) {
+                                                   WorkerFlow& f, bool believed) {
   f.last_seen = context_.now_seconds;
-  count_progress(packet, f);
+  if (believed) count_progress(packet, f);
   if (mac_hash(packet.ethernet().source_bits()) != f.client_mac_hash) follow_mac(packet, f);
   const BackendSide& backend = context_.backends[f.backend];
   if (families == splice::Families::any || backend.is_v6) {
@@ -168,7 +178,7 @@ template <splice::Families families>
   if (tcp.has(wire::kSyn) || tcp.has(wire::kRst)) return;
   const base::Seq32 end = packet.segment_end();
   const int32_t sent = end - f.next_seq;
-  if (sent > 0 && sent < kPlausible && packet.segment_length() > 0) {
+  if (sent > 0 && sent < kFarAhead && packet.segment_length() > 0) {
     const uint32_t bytes = std::min<uint32_t>(static_cast<uint32_t>(sent), packet.payload_length);
     f.next_seq = end;
     f.count_to_broker(bytes);
@@ -197,16 +207,16 @@ void Worker::raise_old_tsecr(const wire::Packet& packet, FlowIndex index) {
 }
 
 // FIN and RST from the client, and its acknowledgement of the broker's FIN.
-void Worker::watch_ends(const wire::Packet& packet, FlowIndex index) {
+void Worker::watch_ends(const wire::Packet& packet, FlowIndex index, bool believed) {
   WorkerFlow& f = flows_[index];
   const wire::TcpView tcp = packet.tcp();
-  if ((f.flags & flow::kBrokerFin) != 0 && tcp.has(wire::kAck) &&
+  if (believed && (f.flags & flow::kBrokerFin) != 0 &&
       !tcp.ack().before(base::Seq32(f.broker_fin_end))) {
     f.flags |= flow::kBrokerFinAcked;
   }
   const int32_t ahead = packet.segment_end() - f.next_seq;
-  if (tcp.has(wire::kFin) && (f.flags & flow::kClientFin) == 0 && ahead >= 0 &&
-      ahead < kPlausible) {
+  if (believed && tcp.has(wire::kFin) && (f.flags & flow::kClientFin) == 0 && ahead >= 0 &&
+      ahead < kFarAhead) {
     f.flags |= flow::kClientFin;
     const ClientFin message{f.proxy_flow, packet.segment_end() + f.seq_delta};
     if (!context_.sink.send({f.proxy, message})) {

@@ -143,6 +143,19 @@ void test_blind_reset_by_the_client(void** /*state*/) {
     rst.seq += step;
     assert_true(b.send(client, rst).size() <= 1);
   }
+  // Nor do bytes somewhere ahead with a RST, or a FIN, that goes on with them.
+  for (uint32_t step = 1; step != 0; step *= 2) {
+    for (const uint8_t flag : {kRst, static_cast<uint8_t>(kFin | kAck)}) {
+      sim::Segment bytes = client.segment(kAck | kPsh, sim::encode_empty(12));
+      bytes.seq += step;
+      bytes.ack += 0x4000'0000;
+      assert_true(b.send(client, bytes).size() <= 1);
+      sim::Segment last = client.segment(flag);
+      last.seq = bytes.seq + 2U;
+      last.ack = bytes.ack;
+      assert_true(b.send(client, last).size() <= 1);
+    }
+  }
   assert_int_equal(b.pass(20s).size(), 0);
   // A device's next message passes as if nothing had been.
   const SentFrames ping = b.send(client, client.segment(kAck | kPsh, sim::encode_empty(12)));

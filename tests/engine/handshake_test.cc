@@ -138,6 +138,13 @@ void test_reset_before_connect(void** /*state*/) {
   blind.seq = client.nxt + 100'000U;
   assert_int_equal(b.send(client, blind).size(), 0);
   assert_int_equal(b.dut().flows(), 1);
+  // In the window, but not what comes next: a client that is gone would answer what we say with a
+  // RST that is (RFC 5961 section 3.2).
+  blind.seq = client.nxt + 100U;
+  const SentFrames challenge = b.send(client, blind);
+  assert_int_equal(challenge.size(), 1);
+  assert_true(challenge[0].segment.flags == kAck && challenge[0].segment.ack == client.nxt);
+  assert_int_equal(b.dut().flows(), 1);
   assert_int_equal(b.send(client, client.segment(kRst)).size(), 0);
   assert_int_equal(b.count(base::End::client_left), 1);
   expect_nothing_left(b);
@@ -150,6 +157,9 @@ void test_reset_while_asking(void** /*state*/) {
   assert_true(b.handshake(client));
   RawEnd broker = b.ask_broker(client, "device");
   assert_int_equal(broker.port, kBrokers);
+  sim::Segment blind = client.segment(kRst);
+  blind.seq += 7;
+  assert_int_equal(b.send(client, blind).size(), 1);
   assert_int_equal(b.send(client, client.segment(kRst)).size(), 0);
   sim::Segment answer = broker.segment(kSyn | kAck);
   const SentFrames sent = b.send(broker, answer);

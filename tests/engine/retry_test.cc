@@ -295,6 +295,84 @@ void test_who_is_blamed(void** /*state*/) {
   }
 }
 
+// A broker that read the client's FIN and then ends its side without a CONNACK has answered: no
+// other one gets to see the CONNECT of a client that is gone.
+void test_a_broker_answers_fin(void** /*state*/) {
+  for (const bool at_once : {false, true}) {
+    Bench& b = new_bench(default_setup(609));
+    RawEnd client = raw_client(4003);
+    assert_true(b.handshake(client));
+    RawEnd broker = b.ask_broker(client, "device");
+    (void)bytes_to(broker, take_syn(b, broker));
+    (void)b.send(broker, broker.segment(kAck));
+    assert_int_equal(b.send(client, client.segment(kFin | kAck)).size(), 1);
+    client.nxt += 1;
+    broker.peer += 1;
+    if (!at_once) (void)b.send(broker, broker.segment(kAck));
+    const SentFrames ended = b.send(broker, broker.segment(kFin | kAck));
+    assert_int_equal(ended.size(), 1);
+    assert_int_equal(ended[0].port, kClients);
+    assert_true(ended[0].segment.has(kFin) && ended[0].segment.ack == client.nxt);
+    broker.nxt += 1;
+    client.peer += 1;
+    const SentFrames last = b.send(client, client.segment(kAck));
+    assert_int_equal(last.size(), 1);
+    assert_true(last[0].port == kBrokers && last[0].segment.ack == broker.nxt);
+    (void)b.pass(30s);
+    assert_int_equal(b.count(Event::broker_hung_up), 0);
+    assert_int_equal(b.count(End::closed), 1);
+    assert_int_equal(b.dut().flows(), 0);
+  }
+}
+
+// A broker that answers the SYN and then goes dark is left when its try is over.
+void test_a_broker_goes_dark(void** /*state*/) {
+  Setup setup = default_setup(610);
+  setup.model.pools[0].connect_timeout = 300ms;
+  Bench& b = new_bench(setup);
+  RawEnd client = raw_client(4003);
+  assert_true(b.handshake(client));
+  RawEnd broker = b.ask_broker(client, "device");
+  (void)bytes_to(broker, take_syn(b, broker));
+  const SentFrames before = b.pass(295ms);
+  assert_true(!before.empty());
+  for (const Sent& s : before) assert_true(s.segment.destination == broker.local);
+  const RawEnd second = next_broker(b.pass(10ms), broker);
+  assert_int_equal(b.count(Event::broker_hung_up), 1);
+  assert_true(second.local != broker.local);
+}
+
+// In mode tcp without a header nothing is ours to send, and the client may wait for the server to
+// speak first: the handshake is completed all the same, and again if that was lost.
+void test_a_server_speaks_first(void** /*state*/) {
+  Setup setup = default_setup(611);
+  setup.model.listeners[0].mode = config::ListenerMode::tcp;
+  setup.model.pools[0].proxy_protocol = config::ProxyProtocol::none;
+  setup.model.pools[0].answer_timeout = 500ms;
+  Bench& b = new_bench(setup);
+  RawEnd client = raw_client(4003);
+  assert_true(b.handshake(client));
+  RawEnd broker = Bench::asked_broker(b.pass(250ms).back());
+  sim::Segment accepts = broker.segment(kSyn | kAck);
+  accepts.mss = 1460;
+  broker.nxt += 1;
+  for (int i = 0; i < 3; ++i) {
+    const SentFrames sent = b.send(broker, accepts);
+    assert_int_equal(sent.size(), 1);
+    const sim::Segment& ack = sent[0].segment;
+    assert_true(sent[0].port == kBrokers && ack.flags == kAck && ack.payload.empty());
+    assert_true(ack.seq == broker.peer && ack.ack == broker.nxt);
+  }
+  // No answer is due to a client that has said nothing.
+  assert_int_equal(b.pass(5s).size(), 0);
+  const sim::Buffer greeting{'h', 'e', 'l', 'l', 'o'};
+  const SentFrames heard = b.send(broker, broker.segment(kAck | kPsh, greeting));
+  assert_int_equal(heard.size(), 1);
+  assert_int_equal(heard[0].port, kClients);
+  assert_true(heard[0].segment.seq == client.peer);
+  assert_int_equal(heard[0].segment.payload.size(), greeting.size());
+}
+
 // With one that leaves, and all kinds of clients: each gets its CONNACK from another.
 void test_many_clients_move_on(void** /*state*/) {
   const struct {
@@ -323,7 +401,12 @@ void test_many_clients_move_on(void** /*state*/) {
         };
         setup.client_link = lossy(loss);
         setup.broker_link = lossy(loss);
-        EngineWorld& w = run_many(setup, kEach, 5ms);
+        // A FIN of the broker behind the client's own is no leaving.
+        EngineWorld& w = run_many(setup, kEach, 5ms, [&](size_t, sim::ClientPlan& plan) {
+          const bool ends_first = plan.ending == sim::Ending::half_close;
+          const bool resets = row.conduct == BrokerConduct::reset_on_accept;
+          if (ends_first && !resets) plan.ending = sim::Ending::end;
+        });
         expect_all_well(w, kEach);
         assert_true(w.engine().count(Event::broker_hung_up) >= kEach / 5);
         assert_int_equal(w.engine().count(Event::spliced), kEach);
@@ -403,7 +486,8 @@ int main() {
       BENCH_TEST(test_the_client_leaves),     BENCH_TEST(test_nobody_is_left),
       ENGINE_TEST(test_many_clients_move_on), BENCH_TEST(test_new_clients_come_first),
       BENCH_TEST(test_a_broker_that_spoke),   BENCH_TEST(test_answer_timeout),
-      BENCH_TEST(test_who_is_blamed),
+      BENCH_TEST(test_who_is_blamed),         BENCH_TEST(test_a_broker_answers_fin),
+      BENCH_TEST(test_a_broker_goes_dark),    BENCH_TEST(test_a_server_speaks_first),
   };
   return cmocka_run_group_tests_name("retry", tests, nullptr, nullptr);
 }
