@@ -16,63 +16,46 @@ void add_one(Number& n) {
 }  // namespace
 
 ClientIdWatch::ClientIdWatch(uint32_t capacity)
-    : buckets_(std::bit_ceil(std::max<size_t>(capacity, kCells)) / kCells),
-      entries_(buckets_.size() * kCells) {}
+    : entries_(std::bit_ceil(std::max<size_t>(capacity, kWays))) {}
 
-bool ClientIdWatch::note(const Connect& connect, uint32_t now_seconds) {
+bool ClientIdWatch::note(const Connect& connect, const RecentIds::Meeting& meeting,
+                         uint32_t now_seconds) {
   const uint32_t now = std::max<uint32_t>(now_seconds, 1);
-  const size_t which = (connect.id >> 32) & (buckets_.size() - 1);
-  Bucket& bucket = buckets_[which];
-  const auto tag = static_cast<uint32_t>(connect.id);
-  const auto source = static_cast<uint16_t>(connect.source.hash() >> 49);
-  size_t cell = lookup(bucket, tag);
-  const bool known = cell != kCells;
-  if (!known) cell = oldest(bucket, now);
-  const uint32_t age = known ? static_cast<uint16_t>(now - bucket.last[cell]) : 0;
-  const bool moved = known && (bucket.sources[cell] & ~kContested) != source;
-  bucket.tags[cell] = tag;
-  bucket.last[cell] = static_cast<uint16_t>(std::max<uint32_t>(now & 0xffff, 1));
-  bucket.sources[cell] = source;
-  if (!known && !connect.refused) return false;
-
-  Entry& entry = entries_[which * kCells + cell];
-  if (entry.id != connect.id) {
-    begin(entry, connect, now - age);
-    if (known) count(entry, now - age);
+  if (!meeting.known && !connect.refused) return false;
+  Entry& entry = find_or_take(connect.id, now);
+  if (entry.id != connect.id || entry.shown == 0) {
+    begin(entry, connect, now - meeting.age);
+    if (meeting.known) count(entry, now - meeting.age);
   }
+  entry.listener = connect.listener;
+  entry.last = now;
   count(entry, now);
   if (connect.refused) add_one(entry.refused);
   if (entry.switches > 0 && !is_contested(entry, now)) entry.switches = 0;
+  // What another worker saw in between is news to this one.
+  const bool moved = meeting.moved || entry.latest != connect.source;
   if (moved || entry.source_count == 0) {
-    note_source(entry, connect.source, moved && age <= kSwift, now);
+    const bool swift = meeting.moved && meeting.age <= RecentIds::kSwift;
+    note_source(entry, connect.source, swift, now);
   }
-  if (entry.switches > 0) bucket.sources[cell] |= kContested;
-  return entry.switches >= kFight;
+  entry.run = meeting.run;
+  return meeting.run >= kFight;
 }
 
-// Its cell; kCells: none.
-size_t ClientIdWatch::lookup(const Bucket& bucket, uint32_t tag) {
-  for (size_t i = 0; i < kCells; ++i) {
-    if (bucket.tags[i] == tag && bucket.last[i] != 0) return i;
+// Its entry, or the one of its bucket that is given up for it.
+ClientIdWatch::Entry& ClientIdWatch::find_or_take(uint64_t id, uint32_t now) {
+  Entry* const bucket = &entries_[((id >> 20) & (bucket_count() - 1)) * kWays];
+  Entry* oldest = nullptr;
+  uint64_t oldest_age = 0;
+  for (Entry* e = bucket; e != bucket + kWays; ++e) {
+    if (e->shown == 0 || e->id == id) return *e;
+    const uint64_t spared = is_contested(*e, now) ? 0 : uint64_t{1} << 32;
+    const uint64_t age = spared + (now - std::min(now, e->last));
+    if (oldest != nullptr && age <= oldest_age) continue;
+    oldest = e;
+    oldest_age = age;
   }
-  return kCells;
-}
-
-// The cell for a newcomer.
-size_t ClientIdWatch::oldest(const Bucket& bucket, uint32_t now) {
-  size_t oldest = 0;
-  uint32_t oldest_age = 0;
-  for (size_t i = 0; i < kCells; ++i) {
-    if (bucket.last[i] == 0) return i;
-    const uint32_t age = static_cast<uint16_t>(now - bucket.last[i]);
-    const bool spared = (bucket.sources[i] & kContested) != 0 && age <= kRecent;
-    const uint32_t counts = age + (spared ? 0 : 1U << 16);
-    if (counts > oldest_age) {
-      oldest = i;
-      oldest_age = counts;
-    }
-  }
-  return oldest;
+  return *oldest;
 }
 
 void ClientIdWatch::begin(Entry& entry, const Connect& connect, uint32_t first) {
@@ -94,8 +77,9 @@ void ClientIdWatch::note_source(Entry& entry, const wire::IpAddress& source, boo
     add_one(entry.switches);
     entry.last_switch = now;
   }
-  if (!swift || entry.source_count == 0) {
-    entry.source_count = 1;  // those before are of long ago, or not known
+  if (!swift || entry.source_count == 0 || before == source) {
+    entry.source_count = std::max<uint8_t>(entry.source_count, 1);
+    if (!swift) entry.source_count = 1;  // those before are of long ago
     return;
   }
   const auto end = entry.earlier.begin() + (entry.source_count - 1);
@@ -107,7 +91,7 @@ void ClientIdWatch::note_source(Entry& entry, const wire::IpAddress& source, boo
 }
 
 void ClientIdWatch::count(Entry& entry, uint32_t now) {
-  const uint32_t minute = now / kRecent;
+  const uint32_t minute = now / kMinute;
   if (minute != entry.minute) {
     const bool follows = minute == entry.minute + 1;
     entry.connects[1] = follows ? entry.connects[0] : uint16_t{0};
@@ -120,35 +104,35 @@ void ClientIdWatch::count(Entry& entry, uint32_t now) {
 
 // This minute's, and of those of the last as many as the part of it that is less than a minute ago.
 uint32_t ClientIdWatch::per_minute(const Entry& entry, uint32_t now) {
-  const uint32_t age = now / kRecent - entry.minute;
+  const uint32_t age = now / kMinute - entry.minute;
   if (age > 1) return 0;
   const uint32_t whole = age == 0 ? entry.connects[0] : 0;
   const uint32_t part = age == 0 ? entry.connects[1] : entry.connects[0];
-  return whole + (part * (kRecent - now % kRecent) + kRecent - 1) / kRecent;
+  return whole + (part * (kMinute - now % kMinute) + kMinute - 1) / kMinute;
 }
 
 void ClientIdWatch::list(size_t first_bucket, size_t buckets, uint32_t now_seconds,
                          std::vector<Row>& out) const {
   const uint32_t now = std::max<uint32_t>(now_seconds, 1);
-  const size_t end = std::min(first_bucket + buckets, buckets_.size()) * kCells;
-  for (size_t i = first_bucket * kCells; i < end; ++i) {
+  const size_t end = std::min(first_bucket + buckets, bucket_count()) * kWays;
+  for (size_t i = first_bucket * kWays; i < end; ++i) {
     const Entry& entry = entries_[i];
-    const Bucket& bucket = buckets_[i / kCells];
-    if (entry.shown == 0 || bucket.tags[i % kCells] != static_cast<uint32_t>(entry.id)) continue;
+    if (entry.shown == 0) continue;
     Row row;
     row.connects = per_minute(entry, now);
     row.switches = is_contested(entry, now) ? entry.switches : 0U;
-    if (row.connects < 2 && row.switches == 0) continue;
+    if (row.connects == 0 && row.switches == 0) continue;
     row.id = entry.id;
     row.listener = entry.listener;
     row.client_id.assign(entry.text.begin(), entry.text.begin() + entry.shown);
     row.length = entry.length;
+    row.run = entry.run;
     row.refused = entry.refused;
     row.sources = {entry.latest};
     row.sources.insert(row.sources.end(), entry.earlier.begin(),
                        entry.earlier.begin() + (entry.source_count - 1));
     row.since = entry.first;
-    row.last = now - static_cast<uint16_t>(now - bucket.last[i % kCells]);
+    row.last = entry.last;
     out.push_back(std::move(row));
   }
 }
@@ -167,6 +151,7 @@ void ClientIdWatch::merge(std::vector<Row>& rows) {
     Row& to = merged.back();
     to.connects += row.connects;
     to.switches += row.switches;
+    to.run = std::max(to.run, row.run);
     to.refused += row.refused;
     to.since = std::min(to.since, row.since);
     for (const wire::IpAddress& source : row.sources) {
@@ -175,6 +160,7 @@ void ClientIdWatch::merge(std::vector<Row>& rows) {
       }
     }
   }
+  std::erase_if(merged, [](const Row& r) { return r.connects < 2 && r.switches == 0; });
   std::sort(merged.begin(), merged.end(), [](const Row& a, const Row& b) {
     if (a.is_fight() != b.is_fight()) return a.is_fight();
     return a.connects != b.connects ? a.connects > b.connects : a.id < b.id;

@@ -14,6 +14,11 @@ void Gates::adopt(const config::Snapshot& snapshot, const tcp::Secret& secret, u
   constexpr uint64_t kFewest = 1U << 16;
   const auto room =
       static_cast<uint32_t>(std::clamp<uint64_t>(4 * flows, kFewest, admission::kMostSources));
+  if (!recent_ids_) {
+    constexpr uint64_t kFewestIds = 1U << 14;
+    constexpr uint64_t kMostIds = 1U << 20;  // 8 MB
+    recent_ids_ = std::make_unique<admission::RecentIds>(std::clamp(flows, kFewestIds, kMostIds));
+  }
   for (const config::ListenerEntry& listener : snapshot.listeners) {
     if (listener.retired) continue;
     if (listener.admission.counts_sources() && !sources_) {
@@ -55,14 +60,17 @@ uint64_t Gates::source(config::ListenerId listener, const wire::IpAddress& addre
   return hash;
 }
 
-uint64_t Gates::client_id(config::ListenerId listener, uint64_t hash) const {
+uint64_t Gates::client_id(config::PoolId pool, uint64_t hash) const {
   __extension__ using Wide = unsigned __int128;
-  const Wide product =
-      static_cast<Wide>(hash ^ id_seed_) * ((id_seed_ | 1U) + 2 * uint64_t{listener});
+  const Wide product = static_cast<Wide>(hash ^ id_seed_) * ((id_seed_ | 1U) + 2 * uint64_t{pool});
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
 bool Gates::takes(uint64_t client_id, const admission::Rate& rate, base::Instant now) {
+  // Limits of another rate are kept apart: the table cannot tell one's arrival times from
+  // another's.
+  client_id ^= static_cast<uint64_t>(rate.interval) * 0x9e3779b97f4a7c15U +
+               static_cast<uint64_t>(rate.tolerance) * 0xd6e8feb86659fd93U;
   switch (client_ids_->enter(client_id, {0, rate}, now)) {
     case admission::Verdict::counted:
       client_ids_->leave(client_id);  // only its rate counts

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "lib/admission/rate_cell.hh"
+#include "lib/admission/recent_ids.hh"
 #include "lib/admission/source_table.hh"
 #include "lib/base/cache_line.hh"
 #include "lib/config/snapshot.hh"
@@ -46,13 +47,17 @@ class Gates {
   [[nodiscard]] Gate& operator[](config::ListenerId id) { return gates_[id]; }
   // With a limit of sources in a snapshot that was adopted.
   [[nodiscard]] admission::SourceTable& sources() { return *sources_; }
-  // False above the rate, which a snapshot that was adopted has.
+  // False above the rate, which a snapshot that was adopted has. Listeners with the same rate and
+  // pool limit an ID together.
   [[nodiscard]] bool takes(uint64_t client_id, const admission::Rate& rate, base::Instant now);
   [[nodiscard]] uint64_t source(config::ListenerId listener, const wire::IpAddress& address,
                                 uint8_t bits) const;
-  // hash: of the ID under its pool's seed. What the mix adds is that nobody outside can choose
-  // where in the tables it lies.
-  [[nodiscard]] uint64_t client_id(config::ListenerId listener, uint64_t hash) const;
+  // One ID of a pool's clients, whichever listener they come by: its brokers know it as one
+  // session. hash: of the ID under the pool's seed. What the mix adds is that nobody outside can
+  // choose where in the tables it lies.
+  [[nodiscard]] uint64_t client_id(config::PoolId pool, uint64_t hash) const;
+  // Which IDs connected lately; once a snapshot was adopted.
+  [[nodiscard]] admission::RecentIds& recent_ids() { return *recent_ids_; }
 
  private:
   void derive_keys(const tcp::Secret& secret);
@@ -60,6 +65,7 @@ class Gates {
   // Published to cores with the snapshot that needs them.
   std::unique_ptr<admission::SourceTable> sources_;
   std::unique_ptr<admission::SourceTable> client_ids_;
+  std::unique_ptr<admission::RecentIds> recent_ids_;
   std::array<uint8_t, 16> key_{};
   uint64_t id_seed_ = 0;
   bool has_keys_ = false;

@@ -157,7 +157,8 @@ class alignas(base::kCacheLine) Worker {
   void return_to_count(FlowIndex index);
   [[nodiscard]] wire::IpAddress client_address(FlowIndex index);
   void leave(FlowIndex index);
-  [[nodiscard]] bool admit_client_id(const Accepting& a, base::Bytes client_id);
+  [[nodiscard]] bool admit_client_id(const Accepting& a, config::PoolId pool,
+                                     base::Bytes client_id);
   void turn_away(const wire::Packet& packet, const Frame& frame, config::ListenerId id,
                  base::Drop reason);
 

@@ -104,15 +104,16 @@ void Worker::leave(FlowIndex index) {
 }
 
 // Watches who connects by this ID; false if that is too often.
-bool Worker::admit_client_id(const Accepting& a, base::Bytes client_id) {
+bool Worker::admit_client_id(const Accepting& a, config::PoolId pool, base::Bytes client_id) {
   const flow::WorkerFlowRest& rest = flows_.rest(a.flow);
   const config::ListenerId listener = rest.listener;
   Gates& gates = context_.shared.gates;
   const admission::Rate& rate = context_.snapshot->listeners[listener].admission.client_id_rate;
-  const uint64_t id = gates.client_id(listener, rest.client_id_hash);
+  const uint64_t id = gates.client_id(pool, rest.client_id_hash);
   const bool refused = rate.interval != 0 && !gates.takes(id, rate, context_.now);
   if (refused) context_.objects->listeners[listener].over_client_id_rate.add();
-  if (client_ids_.note({id, listener, client_id, a.client.address, refused},
+  const auto meeting = gates.recent_ids().note(id, a.client.address, context_.now_seconds);
+  if (client_ids_.note({id, listener, client_id, a.client.address, refused}, meeting,
                        context_.now_seconds)) {
     context_.counters[Event::client_id_contested].add();
   }

@@ -75,7 +75,7 @@ void Worker::open(Accepting& a, const mqtt::Connect& connect) {
   a.version = connect.version;
   rest.idle_timeout = idle_timeout(snapshot.settings, connect.keep_alive);
   rest.client_id_hash = maglev::hash_key(connect.client_id, snapshot.pools[pool].hash_seed);
-  if (!connect.client_id.empty() && !admit_client_id(a, connect.client_id)) {
+  if (!connect.client_id.empty() && !admit_client_id(a, pool, connect.client_id)) {
     refuse(a, End::client_id_rate);
     return;
   }

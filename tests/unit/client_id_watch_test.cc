@@ -11,21 +11,33 @@ namespace {
 
 using namespace mqlb;
 using admission::ClientIdWatch;
+using admission::RecentIds;
 using Row = ClientIdWatch::Row;
 
 wire::IpAddress host(uint32_t n) { return wire::IpAddress::v4(0xc6120000U + n); }
 
-bool connect(ClientIdWatch& watch, uint64_t id, uint32_t source, uint32_t now,
-             const std::string& text = "device", bool refused = false) {
-  return watch.note({id, 1, base::as_bytes(text), host(source), refused}, now);
-}
+// Some workers with a watch each; each connect comes to the one that `worker` says.
+struct Watches {
+  explicit Watches(size_t workers = 1, uint32_t capacity = 64) : recent(capacity) {
+    for (size_t i = 0; i < workers; ++i) each.emplace_back(capacity);
+  }
+  bool connect(uint64_t id, uint32_t source, uint32_t now, const std::string& text = "device",
+               bool refused = false, size_t worker = 0) {
+    const RecentIds::Meeting meeting = recent.note(id, host(source), now);
+    return each[worker].note({id, 1, base::as_bytes(text), host(source), refused}, meeting, now);
+  }
+  [[nodiscard]] std::vector<Row> list(uint32_t now) const {
+    std::vector<Row> rows;
+    for (const ClientIdWatch& watch : each) {
+      for (size_t i = 0; i < watch.bucket_count(); i += 3) watch.list(i, 3, now, rows);
+    }
+    ClientIdWatch::merge(rows);
+    return rows;
+  }
 
-std::vector<Row> list(const ClientIdWatch& watch, uint32_t now) {
-  std::vector<Row> rows;
-  for (size_t i = 0; i < watch.bucket_count(); i += 3) watch.list(i, 3, now, rows);
-  ClientIdWatch::merge(rows);
-  return rows;
-}
+  RecentIds recent;
+  std::vector<ClientIdWatch> each;
+};
 
 struct Story {
   const char* name;
@@ -48,11 +60,11 @@ void test_stories(void**) {
   };
   for (const Story& story : table) {
     print_message("  %s\n", story.name);
-    ClientIdWatch watch(64);
+    Watches watch;
     bool fight = false;
-    for (const auto& [when, from] : story.connects) fight = connect(watch, 77, from, when);
+    for (const auto& [when, from] : story.connects) fight = watch.connect(77, from, when);
     assert_int_equal(fight, story.fight);
-    const auto rows = list(watch, story.connects.back().first);
+    const auto rows = watch.list(story.connects.back().first);
     assert_int_equal(rows.size(), 1);
     assert_int_equal(rows[0].is_fight(), story.fight);
     assert_int_equal(rows[0].switches, story.switches);
@@ -61,34 +73,34 @@ void test_stories(void**) {
     assert_string_equal(rows[0].client_id.c_str(), "device");
     assert_int_equal(rows[0].listener, 1);
     // It is forgotten when it is silent.
-    assert_int_equal(list(watch, story.connects.back().first + 121).size(), 0);
+    assert_int_equal(watch.list(story.connects.back().first + 121).size(), 0);
   }
 }
 
 void test_connects_in_a_minute(void**) {
-  ClientIdWatch watch(64);
-  assert_int_equal(list(watch, 600).size(), 0);
-  connect(watch, 5, 1, 600);
-  assert_int_equal(list(watch, 600).size(), 0);  // once is nothing
+  Watches watch;
+  assert_int_equal(watch.list(600).size(), 0);
+  watch.connect(5, 1, 600);
+  assert_int_equal(watch.list(600).size(), 0);  // once is nothing
   for (uint32_t now = 601; now < 900; ++now) {
-    connect(watch, 5, 1, now, "device", now % 10 == 0);
-    const auto rows = list(watch, now);
+    watch.connect(5, 1, now, "device", now % 10 == 0);
+    const auto rows = watch.list(now);
     assert_int_equal(rows.size(), 1);
     assert_in_range(rows[0].connects, std::min(now - 599, 60U), std::min(now - 599, 61U));
   }
-  assert_int_equal(list(watch, 899)[0].refused, 29);
-  assert_int_equal(list(watch, 899)[0].since, 600);
-  assert_in_range(list(watch, 930)[0].connects, 29, 31);
+  assert_int_equal(watch.list(899)[0].refused, 29);
+  assert_int_equal(watch.list(899)[0].since, 600);
+  assert_in_range(watch.list(930)[0].connects, 29, 31);
 }
 
 void test_long_and_odd_ids(void**) {
-  ClientIdWatch watch(64);
+  Watches watch;
   const std::string texts[] = {std::string(65'535, 'x'), std::string("a\0b", 3),
                                std::string(64, 'y')};
   for (uint64_t i = 0; i < 3; ++i) {
-    for (int n = 0; n < 3; ++n) connect(watch, i << 33 | 1, 1, 100, texts[i]);
+    for (int n = 0; n < 3; ++n) watch.connect(i << 33 | 1, 1, 100, texts[i]);
   }
-  const auto rows = list(watch, 100);
+  const auto rows = watch.list(100);
   assert_int_equal(rows.size(), 3);
   for (const Row& row : rows) {
     const std::string& text = texts[row.id >> 33];
@@ -102,43 +114,57 @@ void test_long_and_odd_ids(void**) {
 void test_a_crowd_hides_no_fight(void**) {
   for (const bool same_bucket : {false, true}) {
     base::Random random(3);
-    ClientIdWatch watch(1024);
+    Watches watch(1, 1024);
     for (uint32_t now = 1000; now < 1100; now += 2) {
-      connect(watch, 99, now / 2 % 2, now, "twin");
+      watch.connect(99, now / 2 % 2, now, "twin");
       const uint32_t crowd = now < 1004 ? 0 : 5000;  // two switches bring it in
       for (uint32_t i = 0; i < crowd; ++i) {
         const uint64_t id = same_bucket ? uint64_t{random.u32()} : random.u64();
-        connect(watch, id, 5, now, "crowd");
+        watch.connect(id, 5, now, "crowd");
       }
     }
-    const auto rows = list(watch, 1100);
+    const auto rows = watch.list(1100);
     assert_true(!rows.empty() && rows[0].is_fight());
     assert_string_equal(rows[0].client_id.c_str(), "twin");
     assert_int_equal(rows[0].switches, 49);
   }
 }
 
-void test_rows_of_workers_are_one(void**) {
-  ClientIdWatch first(64);
-  ClientIdWatch second(64);
-  connect(first, 7, 1, 100);
-  connect(first, 7, 2, 103);
-  connect(first, 7, 1, 107);
-  connect(second, 7, 2, 101);
-  connect(second, 7, 1, 105);
-  connect(second, 7, 3, 108);
-  for (uint32_t i = 0; i < 9; ++i) connect(second, 8, 1, 104, "busy");
-  std::vector<Row> rows = list(first, 110);
-  for (const Row& row : list(second, 110)) rows.push_back(row);
-  ClientIdWatch::merge(rows);
-  assert_int_equal(rows.size(), 2);
-  assert_true(rows[0].is_fight() && !rows[1].is_fight());
-  assert_int_equal(rows[0].connects, 6);
-  assert_int_equal(rows[0].switches, 4);
-  assert_int_equal(rows[0].sources.size(), 3);
-  assert_true(rows[0].sources[0] == host(3));
-  assert_int_equal(rows[0].last, 108);
-  assert_int_equal(rows[1].connects, 9);
+// Each connect may come to any worker, which knows nothing of the others but what RecentIds says.
+void test_workers_see_one_fight(void**) {
+  for (const size_t workers : {size_t{2}, size_t{8}, size_t{64}}) {
+    base::Random random(4);
+    Watches watch(workers);
+    uint32_t now = 1000;
+    size_t fights = 0;
+    constexpr uint32_t kConnects = 40;
+    for (uint32_t i = 0; i < kConnects; ++i, now += 10) {
+      watch.connect(8, 1, now, "restless", false, random.below(workers));
+      if (watch.connect(7, 1 + i % 2, now, "twin", false, random.below(workers))) ++fights;
+      if (i < 3) continue;
+      const auto rows = watch.list(now);
+      assert_true(rows.size() >= 2);
+      assert_true(rows[0].is_fight() && !rows[1].is_fight());
+      assert_string_equal(rows[0].client_id.c_str(), "twin");
+      assert_int_equal(rows[0].last, now);
+      assert_true(rows[0].sources[0] == host(1 + i % 2));
+      assert_true(rows[0].switches >= 1);
+    }
+    assert_int_equal(fights, kConnects - 3);
+    assert_in_range(watch.list(now - 10)[0].connects, 6, 14);
+  }
+}
+
+// A crowd of new IDs leaves those alone that came twice a few seconds apart, if there is room for
+// what comes meanwhile.
+void test_room_for_a_storm(void**) {
+  base::Random random(5);
+  RecentIds recent(1 << 17);
+  for (uint32_t now = 100; now < 140; ++now) {
+    if (now % 10 == 0 && now > 100) assert_true(recent.note(77, host(1), now).known);
+    if (now == 100) recent.note(77, host(1), now);
+    for (int i = 0; i < 2000; ++i) recent.note(random.u64(), host(2), now);
+  }
 }
 
 }  // namespace
@@ -149,7 +175,8 @@ int main() {
       cmocka_unit_test(test_connects_in_a_minute),
       cmocka_unit_test(test_long_and_odd_ids),
       cmocka_unit_test(test_a_crowd_hides_no_fight),
-      cmocka_unit_test(test_rows_of_workers_are_one),
+      cmocka_unit_test(test_workers_see_one_fight),
+      cmocka_unit_test(test_room_for_a_storm),
   };
   return cmocka_run_group_tests_name("client_id_watch", tests, nullptr, nullptr);
 }
