@@ -230,9 +230,11 @@ Result<std::string> show_route(Context& c, const Args& args) {
   }
   const auto answer = c.runtime.route(query);
   if (!answer) return tl::unexpected(answer.error());
-  Table t({"pool", "backend", "endpoint", "hash", "slot", "next", "passed_over", "rule"});
+  Table t(
+      {"pool", "backend", "endpoint", "hash", "slot", "next", "passed_over", "rule", "because"});
   t.add({answer->pool, answer->backend, answer->endpoint, hex(answer->hash), answer->slot,
-         joined(answer->next, " "), joined(answer->passed_over, "; "), answer->rule});
+         joined(answer->next, " "), joined(answer->passed_over, "; "), answer->rule,
+         answer->because});
   return render(t, args);
 }
 

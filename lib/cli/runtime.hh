@@ -142,6 +142,7 @@ struct RouteAnswer {
   uint64_t slot = 0;                       // of the pool's table
   std::vector<std::string> passed_over{};  // "NAME: why", in the table's order
   std::string rule{};                      // of the listener, that chose the pool
+  std::string because{};                   // where the backend stands; empty if there is none
 };
 
 class Runtime {

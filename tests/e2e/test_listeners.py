@@ -89,6 +89,17 @@ def test_tcp_by_turn_or_load(lb, topology, sinks, policy):
         client.sock.close()
 
 
+def test_route_of_a_client_that_is_not_read(lb):
+    for key, fallback, picks in (("client-id", "source-address", "source-address"),
+                                 ("user-name", "client-id", "source-address"),
+                                 ("user-name", "round-robin", "round-robin"),
+                                 ("least-connections", "spread", "least-connections")):
+        lb.commands(f"pool set raw key {key}", f"pool set raw fallback {fallback}")
+        with pytest.raises(daemon.CommandFailed,
+                           match=f"mode tcp: it reads no Client ID; pool raw picks by {picks}"):
+            lb.show("route listener raw client-id x")
+
+
 def test_tcp_without_broker_is_reset(lb, topology, sinks):
     lb.commands(*(f"backend set raw {s.name} state maintenance" for s in sinks))
     # The reset may be there before connect() looks whether it has succeeded.

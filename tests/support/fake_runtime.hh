@@ -67,6 +67,7 @@ class FakeRuntime : public cli::Runtime {
     cli::RouteAnswer answer{"emqx", "broker2", "<" + query.client_id + ">", 0x12, {"far"}};
     answer.rule = query.listener + query.user_name;
     if (query.version == mqtt::Version::v5_0) answer.rule += "5";
+    answer.because = "takes it";
     return answer;
   }
   void request_stop() override { stopped = true; }

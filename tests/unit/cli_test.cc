@@ -123,6 +123,7 @@ const Good kGood[] = {
     {"show counters all", "not_ip"},
     {"show route client-id  two  words # not a comment \t ", "<two  words # not a comment>"},
     {"show route pool emqx client-id x", "<x>"},
+    {"show json route client-id x", "\"because\": \"takes it\""},
     {"show json route listener mqtt client-id x", "\"rule\": \"mqtt\""},
     {"show json route listener mqtt user-name u client-id x", "\"rule\": \"mqttu\""},
     {"show json route listener mqtt protocol 5.0 client-id x", "\"rule\": \"mqtt5\""},
