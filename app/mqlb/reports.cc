@@ -154,11 +154,7 @@ std::vector<cli::BackendRow> Daemon::backends() {
   for (config::BackendId id = 0; id < snapshot_->backends.size(); ++id) {
     const config::BackendEntry& b = snapshot_->backends[id];
     const auto sum = [this, id](Counter engine::BackendCounters::*member) {
-      uint64_t total = 0;
-      for (const DataCore& core : cores_) {
-        total += (core.loop->core().objects().backends[id].*member).value();
-      }
-      return total;
+      return sums_.backend(id, member);
     };
     cli::BackendRow row;
     row.flows = sum(&engine::BackendCounters::flows);
@@ -218,11 +214,7 @@ std::vector<cli::ListenerRow> Daemon::listeners() {
   for (config::ListenerId id = 0; id < snapshot_->listeners.size(); ++id) {
     const config::ListenerEntry& l = snapshot_->listeners[id];
     const auto sum = [this, id](Counter engine::ListenerCounters::*member) {
-      uint64_t total = 0;
-      for (const DataCore& core : cores_) {
-        total += (core.loop->core().objects().listeners[id].*member).value();
-      }
-      return total;
+      return sums_.listener(id, member);
     };
     cli::ListenerRow row;
     row.flows = sum(&engine::ListenerCounters::flows);
