@@ -231,6 +231,7 @@ std::vector<cli::ListenerRow> Daemon::listeners() {
     row.over_limit = sum(&engine::ListenerCounters::over_limit);
     row.over_source_limit = sum(&engine::ListenerCounters::over_source_limit);
     row.over_client_id_rate = sum(&engine::ListenerCounters::over_client_id_rate);
+    row.connections = shared_.gates[id].connections.load(std::memory_order_relaxed);
     rows.push_back(row);
   }
   return rows;

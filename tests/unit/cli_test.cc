@@ -113,6 +113,7 @@ const Good kGood[] = {
     {"show pools", "client-id"},
     {"show backends", "BYTES-TO-CLIENT"},
     {"show listeners", "198.18.0.10:1883"},
+    {"show json listeners", "\"connections\": 4, \"max_connections\": "},
     {"show rules", "emqx"},
     {"show client-ids", "198.18.0.78"},
     {"show flows", "198.18.0.77:4000"},
