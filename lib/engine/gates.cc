@@ -62,18 +62,12 @@ uint64_t Gates::client_id(config::ListenerId listener, uint64_t hash) const {
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
-bool Gates::takes(uint64_t client_id, const admission::Rate& rate, base::Instant now) {
-  switch (client_ids_->enter(client_id, {0, rate}, now)) {
-    case admission::Verdict::counted:
-      client_ids_->leave(client_id);  // only its rate counts
-      return true;
-    case admission::Verdict::uncounted:
-      return true;
-    case admission::Verdict::full:
-    case admission::Verdict::too_fast:
-      return false;
-  }
-  return true;
+admission::Verdict Gates::count(uint64_t client_id, const admission::Rate& rate,
+                                base::Instant now) {
+  const admission::Verdict verdict = client_ids_->enter(client_id, {0, rate}, now);
+  // Only its rate counts.
+  if (verdict == admission::Verdict::counted) client_ids_->leave(client_id);
+  return verdict;
 }
 
 }  // namespace mqlb::engine

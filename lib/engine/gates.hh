@@ -46,8 +46,10 @@ class Gates {
   [[nodiscard]] Gate& operator[](config::ListenerId id) { return gates_[id]; }
   // With a limit of sources in a snapshot that was adopted.
   [[nodiscard]] admission::SourceTable& sources() { return *sources_; }
-  // False above the rate, which a snapshot that was adopted has.
-  [[nodiscard]] bool takes(uint64_t client_id, const admission::Rate& rate, base::Instant now);
+  // A CONNECT by this ID, with a rate in a snapshot that was adopted: counted, uncounted or
+  // too_fast; leave() does not follow.
+  [[nodiscard]] admission::Verdict count(uint64_t client_id, const admission::Rate& rate,
+                                         base::Instant now);
   [[nodiscard]] uint64_t source(config::ListenerId listener, const wire::IpAddress& address,
                                 uint8_t bits) const;
   // hash: of the ID under its pool's seed. What the mix adds is that nobody outside can choose
