@@ -83,7 +83,7 @@ base::Result<void> Daemon::build() {
   auto snapshot = config::compile(model_, nullptr, id_use());
   if (!snapshot) return tl::unexpected(snapshot.error());
   snapshot_ = std::move(*snapshot);
-  adopt_limits(*snapshot_);
+  if (auto done = adopt_limits(*snapshot_); !done) return done;
   board_.snapshot.store(snapshot_.get());
   if (auto done = make_rcu(); !done) return done;
 
@@ -263,9 +263,9 @@ void Daemon::send(config::PortId port, base::Bytes frame) {
   inbox.bell->ring();
 }
 
-void Daemon::adopt_limits(const config::Snapshot& snapshot) {
+base::Result<void> Daemon::adopt_limits(const config::Snapshot& snapshot) {
   const uint64_t flows = uint64_t{snapshot.settings.max_flows} * shared_.workers.size();
-  shared_.gates.adopt(snapshot, shared_.secret, flows);
+  return shared_.gates.adopt(snapshot, shared_.secret, flows);
 }
 
 config::IdUse Daemon::id_use() const {
@@ -320,8 +320,8 @@ base::Result<void> Daemon::apply(const config::Model& model) {
   }
   auto next = config::compile(model, snapshot_.get(), in_use);
   if (!next) return tl::unexpected(next.error());
+  if (auto done = adopt_limits(**next); !done) return done;
   states_->adopt(**next, clock_.now());
-  adopt_limits(**next);
   sums_.adopt(*snapshot_, **next);
   board_.snapshot.store(next->get(), std::memory_order_release);
   fabric_->ring_all();

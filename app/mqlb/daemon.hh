@@ -74,7 +74,7 @@ class Daemon : public cli::Runtime {
   base::Result<void> build();
   base::Result<void> make_rcu();
   void make_health();
-  void adopt_limits(const config::Snapshot& snapshot);
+  base::Result<void> adopt_limits(const config::Snapshot& snapshot);
   void send(config::PortId port, base::Bytes frame);
   [[nodiscard]] config::IdUse id_use() const;
   void choose(const config::PoolEntry& pool, cli::RouteAnswer& answer);

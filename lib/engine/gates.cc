@@ -4,25 +4,47 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace mqlb::engine {
 
-void Gates::adopt(const config::Snapshot& snapshot, const tcp::Secret& secret, uint64_t flows) {
+namespace {
+
+// room: sources, or Client IDs.
+std::unique_ptr<admission::SourceTable> try_make(uint32_t room) {
+  try {
+    return std::make_unique<admission::SourceTable>(room);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+}  // namespace
+
+base::Result<void> Gates::adopt(const config::Snapshot& snapshot, const tcp::Secret& secret,
+                                uint64_t flows) {
   if (!std::exchange(has_keys_, true)) derive_keys(secret);
   // So roomy that a bucket is hardly ever full, even if each flow has a source of its own.
   constexpr uint64_t kFewest = 1U << 16;
   const auto room =
       static_cast<uint32_t>(std::clamp<uint64_t>(4 * flows, kFewest, admission::kMostSources));
+  bool by_source = false, by_client_id = false;
   for (const config::ListenerEntry& listener : snapshot.listeners) {
     if (listener.retired) continue;
-    if (listener.admission.counts_sources() && !sources_) {
-      sources_ = std::make_unique<admission::SourceTable>(room);
-    }
-    if (listener.admission.client_id_rate.interval != 0 && !client_ids_) {
-      client_ids_ = std::make_unique<admission::SourceTable>(room);
-    }
+    by_source |= listener.admission.counts_sources();
+    by_client_id |= listener.admission.client_id_rate.interval != 0;
   }
+  std::unique_ptr<admission::SourceTable> sources, client_ids;
+  if (by_source && !sources_ && !(sources = try_make(room))) {
+    return base::fail("no memory for the table of sources");
+  }
+  if (by_client_id && !client_ids_ && !(client_ids = try_make(room))) {
+    return base::fail("no memory for the table of Client IDs");
+  }
+  if (sources) sources_ = std::move(sources);
+  if (client_ids) client_ids_ = std::move(client_ids);
+  return {};
 }
 
 void Gates::derive_keys(const tcp::Secret& secret) {

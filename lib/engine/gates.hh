@@ -14,6 +14,7 @@
 #include "lib/admission/rate_cell.hh"
 #include "lib/admission/source_table.hh"
 #include "lib/base/cache_line.hh"
+#include "lib/base/result.hh"
 #include "lib/config/snapshot.hh"
 #include "lib/tcp/syn_cookie.hh"
 
@@ -40,8 +41,10 @@ struct alignas(base::kCacheLine) Gate {
 class Gates {
  public:
   // Control, before cores read the snapshot: makes the tables of sources and of Client IDs when a
-  // limit first needs them. flows: that all workers have room for.
-  void adopt(const config::Snapshot& snapshot, const tcp::Secret& secret, uint64_t flows);
+  // limit first needs them. flows: that all workers have room for. Without memory for them nothing
+  // changes.
+  [[nodiscard]] base::Result<void> adopt(const config::Snapshot& snapshot,
+                                         const tcp::Secret& secret, uint64_t flows);
 
   [[nodiscard]] Gate& operator[](config::ListenerId id) { return gates_[id]; }
   // With a limit of sources in a snapshot that was adopted.
