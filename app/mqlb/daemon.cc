@@ -83,7 +83,7 @@ base::Result<void> Daemon::build() {
   auto snapshot = config::compile(model_, nullptr, id_use());
   if (!snapshot) return tl::unexpected(snapshot.error());
   snapshot_ = std::move(*snapshot);
-  adopt_limits(*snapshot_);
+  if (auto done = adopt_limits(*snapshot_); !done) return done;
   board_.snapshot.store(snapshot_.get());
   if (auto done = make_rcu(); !done) return done;
 
@@ -108,6 +108,7 @@ base::Result<void> Daemon::build() {
                                        *fabric_, board_, clock_, shared_, *snapshot_);
     if (!loop) return tl::unexpected(loop.error());
     cores_[i].loop = std::move(*loop);
+    sums_.add_core(cores_[i].loop->core().objects());
   }
   resolver_ = std::make_unique<engine::NeighbourResolver>(
       shared_, [this](config::PortId port, base::Bytes frame) { send(port, frame); });
@@ -262,36 +263,25 @@ void Daemon::send(config::PortId port, base::Bytes frame) {
   inbox.bell->ring();
 }
 
-void Daemon::adopt_limits(const config::Snapshot& snapshot) {
+base::Result<void> Daemon::adopt_limits(const config::Snapshot& snapshot) {
   const uint64_t flows = uint64_t{snapshot.settings.max_flows} * shared_.workers.size();
-  shared_.gates.adopt(snapshot, shared_.secret, flows);
+  return shared_.gates.adopt(snapshot, shared_.secret, flows);
 }
 
 config::IdUse Daemon::id_use() const {
   config::IdUse use;
-  use.listener = [this](config::ListenerId id) { return listener_flows(id) > 0; };
-  use.backend = [this](config::BackendId id) { return backend_flows(id) > 0; };
+  use.listener = [this](config::ListenerId id) {
+    return sums_.listener(id, &engine::ListenerCounters::flows) > 0;
+  };
+  use.backend = [this](config::BackendId id) {
+    return sums_.backend(id, &engine::BackendCounters::flows) > 0;
+  };
   use.snat = [this](config::SnatId id) {
     return std::any_of(cores_.begin(), cores_.end(), [id](const DataCore& core) {
       return core.loop->core().objects().snats[id].value() > 0;
     });
   };
   return use;
-}
-
-uint64_t Daemon::backend_flows(config::BackendId id) const {
-  uint64_t flows = 0;
-  for (const DataCore& core : cores_)
-    flows += core.loop->core().objects().backends[id].flows.value();
-  return flows;
-}
-
-uint64_t Daemon::listener_flows(config::ListenerId id) const {
-  uint64_t flows = 0;
-  for (const DataCore& core : cores_) {
-    flows += core.loop->core().objects().listeners[id].flows.value();
-  }
-  return flows;
 }
 
 // Publishes a new configuration and frees the old one when no core reads it any more. Cores pass a
@@ -330,8 +320,9 @@ base::Result<void> Daemon::apply(const config::Model& model) {
   }
   auto next = config::compile(model, snapshot_.get(), in_use);
   if (!next) return tl::unexpected(next.error());
+  if (auto done = adopt_limits(**next); !done) return done;
   states_->adopt(**next, clock_.now());
-  adopt_limits(**next);
+  sums_.adopt(*snapshot_, **next);
   board_.snapshot.store(next->get(), std::memory_order_release);
   fabric_->ring_all();
   const uint64_t token = rte_rcu_qsbr_start(rcu_.get());

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "app/mqlb/object_sums.hh"
 #include "lib/base/result.hh"
 #include "lib/cli/runtime.hh"
 #include "lib/control/backend_states.hh"
@@ -73,15 +74,13 @@ class Daemon : public cli::Runtime {
   base::Result<void> build();
   base::Result<void> make_rcu();
   void make_health();
-  void adopt_limits(const config::Snapshot& snapshot);
+  base::Result<void> adopt_limits(const config::Snapshot& snapshot);
   void send(config::PortId port, base::Bytes frame);
   [[nodiscard]] config::IdUse id_use() const;
   void choose(const config::PoolEntry& pool, cli::RouteAnswer& answer);
   void watch_failures(base::Instant now);
   void forget_removed(base::Instant now);
   uint32_t close_flows(config::BackendId id, uint32_t most);
-  [[nodiscard]] uint64_t backend_flows(config::BackendId id) const;
-  [[nodiscard]] uint64_t listener_flows(config::ListenerId id) const;
 
   config::Model model_;
   dpdk::Clock clock_;
@@ -97,6 +96,7 @@ class Daemon : public cli::Runtime {
   std::unique_ptr<control::SnatWatch> snat_watch_;
   std::array<uint64_t, config::kMaxBackends> faults_{};  // by backend, as seen last
   std::vector<DataCore> cores_;
+  ObjectSums sums_;  // of cores_
   base::Instant last_forgotten_{};
   bool stop_requested_ = false;
 };

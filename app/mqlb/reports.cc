@@ -42,6 +42,20 @@ bool has_broker(flow::WorkerState state) {
   return state == flow::WorkerState::spliced || state == flow::WorkerState::closing;
 }
 
+// By backend: which part of its pool's table it has, 0 to 1.
+std::vector<double> shares(const config::Snapshot& snapshot) {
+  std::vector<double> shares(snapshot.backends.size());
+  for (const config::PoolEntry& pool : snapshot.pools) {
+    std::vector<uint32_t> own(pool.backends.size());
+    const auto slots = pool.table.slots();
+    for (const maglev::MemberIndex m : slots) ++own[m];
+    for (size_t m = 0; m < own.size() && !slots.empty(); ++m) {
+      shares[pool.backends[m]] = static_cast<double>(own[m]) / static_cast<double>(slots.size());
+    }
+  }
+  return shares;
+}
+
 }  // namespace
 
 std::vector<cli::CounterRow> Daemon::counters() {
@@ -135,15 +149,12 @@ std::vector<cli::NeighbourRow> Daemon::neighbours() {
 }
 
 std::vector<cli::BackendRow> Daemon::backends() {
+  const std::vector<double> share = shares(*snapshot_);
   std::vector<cli::BackendRow> rows;
   for (config::BackendId id = 0; id < snapshot_->backends.size(); ++id) {
     const config::BackendEntry& b = snapshot_->backends[id];
     const auto sum = [this, id](Counter engine::BackendCounters::*member) {
-      uint64_t total = 0;
-      for (const DataCore& core : cores_) {
-        total += (core.loop->core().objects().backends[id].*member).value();
-      }
-      return total;
+      return sums_.backend(id, member);
     };
     cli::BackendRow row;
     row.flows = sum(&engine::BackendCounters::flows);
@@ -161,10 +172,7 @@ std::vector<cli::BackendRow> Daemon::backends() {
     row.backup = b.backup;
     row.max_connections = b.max_connections;
     row.weight = b.weight;
-    const auto slots = pool.table.slots();
-    const auto own = std::count_if(slots.begin(), slots.end(),
-                                   [&](maglev::MemberIndex m) { return pool.backends[m] == id; });
-    row.share = slots.empty() ? 0 : static_cast<double>(own) / static_cast<double>(slots.size());
+    row.share = share[id];
     row.selected = sum(&engine::BackendCounters::selected);
     row.established = sum(&engine::BackendCounters::established);
     row.connect_failures = sum(&engine::BackendCounters::failures);
@@ -206,11 +214,7 @@ std::vector<cli::ListenerRow> Daemon::listeners() {
   for (config::ListenerId id = 0; id < snapshot_->listeners.size(); ++id) {
     const config::ListenerEntry& l = snapshot_->listeners[id];
     const auto sum = [this, id](Counter engine::ListenerCounters::*member) {
-      uint64_t total = 0;
-      for (const DataCore& core : cores_) {
-        total += (core.loop->core().objects().listeners[id].*member).value();
-      }
-      return total;
+      return sums_.listener(id, member);
     };
     cli::ListenerRow row;
     row.flows = sum(&engine::ListenerCounters::flows);
@@ -227,6 +231,7 @@ std::vector<cli::ListenerRow> Daemon::listeners() {
     row.over_limit = sum(&engine::ListenerCounters::over_limit);
     row.over_source_limit = sum(&engine::ListenerCounters::over_source_limit);
     row.over_client_id_rate = sum(&engine::ListenerCounters::over_client_id_rate);
+    row.connections = shared_.gates[id].connections.load(std::memory_order_relaxed);
     rows.push_back(row);
   }
   return rows;

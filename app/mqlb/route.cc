@@ -25,6 +25,15 @@ base::Result<const config::PoolEntry*> find_pool(const config::Snapshot& snapsho
   return pool;
 }
 
+// What Worker::choose_key() goes by where the client says nothing of itself.
+config::KeyPolicy policy_unread(const config::PoolEntry& pool) {
+  using config::KeyPolicy;
+  for (const KeyPolicy policy : {pool.key, pool.fallback}) {
+    if (policy != KeyPolicy::client_id && policy != KeyPolicy::user_name) return policy;
+  }
+  return KeyPolicy::source_address;
+}
+
 // rule: its name, if one chooses the pool.
 base::Result<const config::PoolEntry*> pool_of_listener(const config::Snapshot& snapshot,
                                                         const cli::RouteQuery& query,
@@ -33,6 +42,12 @@ base::Result<const config::PoolEntry*> pool_of_listener(const config::Snapshot& 
       snapshot.listeners, [&](const auto& l) { return !l.retired && l.name == query.listener; });
   if (listener == snapshot.listeners.end())
     return base::fail("no listener '" + query.listener + "'");
+  if (listener->mode == config::ListenerMode::tcp) {
+    const config::PoolEntry& pool = snapshot.pools[listener->pool];
+    return base::fail("listener " + listener->name +
+                      " is in mode tcp: it reads no Client ID; pool " + pool.name + " picks by " +
+                      std::string(to_string(policy_unread(pool))));
+  }
   mqtt::Connect connect;
   connect.version = query.version;
   connect.client_id = base::as_bytes(query.client_id);
@@ -74,18 +89,16 @@ base::Result<cli::RouteAnswer> Daemon::route(const cli::RouteQuery& query) {
   return answer;
 }
 
-// The backends that would be tried, in order, and those that are passed over before the first.
+// The backends that would be tried, in order, and those that are passed over for the first: what
+// was looked at before it, or, where nobody takes the client, all others.
 void Daemon::choose(const config::PoolEntry& pool, cli::RouteAnswer& answer) {
   answer.slot = answer.hash % pool.table.size();
   const engine::Selector selector(*snapshot_, shared_.status, shared_.loads);
   std::array<config::BackendId, engine::Selector::kMost> ids;
   engine::Turns none;
-  bool found = false;
+  std::vector<std::pair<config::BackendId, engine::Standing>> seen;
   const auto note = [&](config::BackendId id, engine::Standing standing) {
-    found = found || standing == engine::Standing::takes;
-    if (found) return;
-    answer.passed_over.push_back(snapshot_->backends[id].name + ": " +
-                                 std::string(engine::to_string(standing)));
+    seen.emplace_back(id, standing);
   };
   const size_t count =
       selector.select(pool, config::KeyPolicy::client_id, answer.hash, none,
@@ -98,6 +111,13 @@ void Daemon::choose(const config::PoolEntry& pool, cli::RouteAnswer& answer) {
     } else {
       answer.next.push_back(backend.name);
     }
+  }
+  for (const auto& [id, standing] : seen) {
+    const std::string why(engine::to_string(standing));
+    const bool chosen = count > 0 && id == ids[0];
+    if (chosen) answer.because = why;
+    if (standing == engine::Standing::takes) break;
+    if (!chosen) answer.passed_over.push_back(snapshot_->backends[id].name + ": " + why);
   }
 }
 

@@ -7,8 +7,8 @@
 //
 //   word of a cell:  | 32 bits of the ID's hash | 16: last seen | 13: source, hashed | 3: run |
 //
-// 0 is a free cell. Times are the lower bits of seconds, so an ID that was silent for 18 hours looks
-// like one that was not; by then its cell has long been another's where there is any traffic.
+// 0 is a free cell. Times are the lower bits of seconds, so an ID that was silent for 18 hours
+// looks like one that was not; by then its cell has long been another's where there is any traffic.
 #pragma once
 
 #include <array>

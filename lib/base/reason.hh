@@ -106,6 +106,8 @@ namespace mqlb::base {
   X(cookie_accepted, "cookie-accepted", "clients whose handshake completed")                      \
   X(source_uncounted, "source-uncounted",                                                         \
     "clients let in without a count of their source, for want of room")                           \
+  X(client_id_uncounted, "client-id-uncounted",                                                   \
+    "CONNECTs let in without regard to client-id-rate, for want of room")                         \
   X(client_id_contested, "client-id-contested",                                                   \
     "CONNECTs of a Client ID that several addresses fight over")                                  \
   X(connect_parsed, "connect-parsed", "complete CONNECTs")                                        \
@@ -122,7 +124,8 @@ namespace mqlb::base {
   X(broker_stale, "broker-stale", "SYNs that met an old connection at the broker")                \
   X(spliced, "spliced", "flows that reached the spliced state")                                   \
   X(header_again, "header-again", "PROXY headers or owned bytes repeated to a broker")            \
-  X(connack_unavailable, "connack-unavailable", "clients told that no broker is available")       \
+  X(connack_unavailable, "connack-unavailable",                                                   \
+    "clients refused by CONNACK: no broker, all are full, or their Client ID is above its rate")  \
   X(rst_to_client, "rst-to-client", "RSTs made for clients")                                      \
   X(rst_to_broker, "rst-to-broker", "RSTs made for brokers")                                      \
   X(packets_to_broker, "packets-to-broker", "spliced packets, client to broker")                  \

@@ -137,12 +137,26 @@ Result<std::string> show_backends(Context& c, const Args& args) {
   return render(t, args);
 }
 
+// None of a listener that was removed.
+const config::Admission& limits_in_force(const config::Model& model, const ListenerRow& row) {
+  static const config::Admission kNone;
+  for (const config::Listener& l : model.listeners) {
+    if (l.name == row.name && row.state != "retired") return l.admission;
+  }
+  return kNone;
+}
+
 Result<std::string> show_listeners(Context& c, const Args& args) {
   Table t({"listener", "endpoint", "pool", "state", "flows", "accepted", "spliced", "refused",
-           "mode", "denied", "over_limit", "over_source_limit", "over_client_id_rate"});
+           "mode", "denied", "over_limit", "over_source_limit", "over_client_id_rate",
+           "connections", "max_connections", "connect_rate", "source_connections", "source_rate",
+           "client_id_rate"});
   for (const ListenerRow& r : c.runtime.listeners()) {
+    const config::Admission& a = limits_in_force(c.runtime.model(), r);
     t.add({r.name, r.endpoint, r.pool, r.state, r.flows, r.accepted, r.spliced, r.refused, r.mode,
-           r.denied, r.over_limit, r.over_source_limit, r.over_client_id_rate});
+           r.denied, r.over_limit, r.over_source_limit, r.over_client_id_rate, r.connections,
+           count(a.max_connections), to_text(a.connect_rate), count(a.source_connections),
+           to_text(a.source_rate), a.client_id_connects == 0 ? "0" : client_id_rate_text(a)});
   }
   return render(t, args);
 }
@@ -230,9 +244,11 @@ Result<std::string> show_route(Context& c, const Args& args) {
   }
   const auto answer = c.runtime.route(query);
   if (!answer) return tl::unexpected(answer.error());
-  Table t({"pool", "backend", "endpoint", "hash", "slot", "next", "passed_over", "rule"});
+  Table t(
+      {"pool", "backend", "endpoint", "hash", "slot", "next", "passed_over", "rule", "because"});
   t.add({answer->pool, answer->backend, answer->endpoint, hex(answer->hash), answer->slot,
-         joined(answer->next, " "), joined(answer->passed_over, "; "), answer->rule});
+         joined(answer->next, " "), joined(answer->passed_over, "; "), answer->rule,
+         answer->because});
   return render(t, args);
 }
 

@@ -135,9 +135,7 @@ void put_rule(std::string& out, const config::Listener& listener, const config::
 
 void put_rate(std::string& out, const std::string& prefix, const config::RateLimit& limit) {
   if (limit == config::RateLimit{}) return;
-  out += prefix + " " + text(limit.rate);
-  if (limit.burst != 0) out += " burst " + text(limit.burst);
-  out += "\n";
+  out += prefix + " " + to_text(limit) + "\n";
 }
 
 void put_admission(std::string& out, const std::string& set, const config::Listener& listener) {
@@ -152,8 +150,7 @@ void put_admission(std::string& out, const std::string& set, const config::Liste
   }
   if (a.client_id_connects != standard.client_id_connects ||
       a.client_id_period != standard.client_id_period) {
-    out += set + "client-id-rate " + text(a.client_id_connects) + " per " +
-           text(a.client_id_period) + "\n";
+    out += set + "client-id-rate " + client_id_rate_text(a) + "\n";
   }
   put_set(out, set + "refuse", a.refuse, standard.refuse);
   for (const wire::Prefix& p : a.allow) {
@@ -201,6 +198,14 @@ std::string to_commands(const Model& model) {
   for (const config::Listener& listener : model.listeners) put_listener(out, listener);
   put_settings(out, model.settings);
   return out;
+}
+
+std::string to_text(const config::RateLimit& limit) {
+  return text(limit.rate) + (limit.burst == 0 ? "" : " burst " + text(limit.burst));
+}
+
+std::string client_id_rate_text(const config::Admission& a) {
+  return text(a.client_id_connects) + " per " + text(a.client_id_period);
 }
 
 }  // namespace mqlb::cli

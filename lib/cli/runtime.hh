@@ -83,6 +83,7 @@ struct ListenerRow {
   uint64_t flows = 0, accepted = 0, spliced = 0, refused = 0;
   std::string mode{};
   uint64_t denied = 0, over_limit = 0, over_source_limit = 0, over_client_id_rate = 0;
+  uint64_t connections = 0;  // now, as max-connections counts them
 };
 
 // A Client ID that connected more than once in the last minute.
@@ -142,6 +143,7 @@ struct RouteAnswer {
   uint64_t slot = 0;                       // of the pool's table
   std::vector<std::string> passed_over{};  // "NAME: why", in the table's order
   std::string rule{};                      // of the listener, that chose the pool
+  std::string because{};                   // where the backend stands; empty if there is none
 };
 
 class Runtime {

@@ -4,30 +4,50 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace mqlb::engine {
 
-void Gates::adopt(const config::Snapshot& snapshot, const tcp::Secret& secret, uint64_t flows) {
-  if (!std::exchange(has_keys_, true)) derive_keys(secret);
+namespace {
+
+// room: sources, or Client IDs.
+std::unique_ptr<admission::SourceTable> try_make(uint32_t room) {
+  try {
+    return std::make_unique<admission::SourceTable>(room);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+}  // namespace
+
+base::Result<void> Gates::adopt(const config::Snapshot& snapshot, const tcp::Secret& secret,
+                                uint64_t flows) {
+  if (!std::exchange(has_keys_, true)) {
+    derive_keys(secret);
+    recent_ids_ = std::make_unique<admission::RecentIds>(std::clamp(flows, kFewestIds, kMostIds));
+  }
   // So roomy that a bucket is hardly ever full, even if each flow has a source of its own.
   constexpr uint64_t kFewest = 1U << 16;
   const auto room =
       static_cast<uint32_t>(std::clamp<uint64_t>(4 * flows, kFewest, admission::kMostSources));
-  if (!recent_ids_) {
-    constexpr uint64_t kFewestIds = 1U << 14;
-    constexpr uint64_t kMostIds = 1U << 20;  // 8 MB
-    recent_ids_ = std::make_unique<admission::RecentIds>(std::clamp(flows, kFewestIds, kMostIds));
-  }
+  bool by_source = false, by_client_id = false;
   for (const config::ListenerEntry& listener : snapshot.listeners) {
     if (listener.retired) continue;
-    if (listener.admission.counts_sources() && !sources_) {
-      sources_ = std::make_unique<admission::SourceTable>(room);
-    }
-    if (listener.admission.client_id_rate.interval != 0 && !client_ids_) {
-      client_ids_ = std::make_unique<admission::SourceTable>(room);
-    }
+    by_source |= listener.admission.counts_sources();
+    by_client_id |= listener.admission.client_id_rate.interval != 0;
   }
+  std::unique_ptr<admission::SourceTable> sources, client_ids;
+  if (by_source && !sources_ && !(sources = try_make(room))) {
+    return base::fail("no memory for the table of sources");
+  }
+  if (by_client_id && !client_ids_ && !(client_ids = try_make(room))) {
+    return base::fail("no memory for the table of Client IDs");
+  }
+  if (sources) sources_ = std::move(sources);
+  if (client_ids) client_ids_ = std::move(client_ids);
+  return {};
 }
 
 void Gates::derive_keys(const tcp::Secret& secret) {
@@ -66,22 +86,16 @@ uint64_t Gates::client_id(config::PoolId pool, uint64_t hash) const {
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
-bool Gates::takes(uint64_t client_id, const admission::Rate& rate, base::Instant now) {
+admission::Verdict Gates::count(uint64_t client_id, const admission::Rate& rate,
+                                base::Instant now) {
   // Limits of another rate are kept apart: the table cannot tell one's arrival times from
   // another's.
   client_id ^= static_cast<uint64_t>(rate.interval) * 0x9e3779b97f4a7c15U +
                static_cast<uint64_t>(rate.tolerance) * 0xd6e8feb86659fd93U;
-  switch (client_ids_->enter(client_id, {0, rate}, now)) {
-    case admission::Verdict::counted:
-      client_ids_->leave(client_id);  // only its rate counts
-      return true;
-    case admission::Verdict::uncounted:
-      return true;
-    case admission::Verdict::full:
-    case admission::Verdict::too_fast:
-      return false;
-  }
-  return true;
+  const admission::Verdict verdict = client_ids_->enter(client_id, {0, rate}, now);
+  // Only its rate counts.
+  if (verdict == admission::Verdict::counted) client_ids_->leave(client_id);
+  return verdict;
 }
 
 }  // namespace mqlb::engine

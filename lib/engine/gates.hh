@@ -15,6 +15,7 @@
 #include "lib/admission/recent_ids.hh"
 #include "lib/admission/source_table.hh"
 #include "lib/base/cache_line.hh"
+#include "lib/base/result.hh"
 #include "lib/config/snapshot.hh"
 #include "lib/tcp/syn_cookie.hh"
 
@@ -41,31 +42,38 @@ struct alignas(base::kCacheLine) Gate {
 class Gates {
  public:
   // Control, before cores read the snapshot: makes the tables of sources and of Client IDs when a
-  // limit first needs them. flows: that all workers have room for.
-  void adopt(const config::Snapshot& snapshot, const tcp::Secret& secret, uint64_t flows);
+  // limit first needs them. flows: that all workers have room for. Without memory for them nothing
+  // changes.
+  [[nodiscard]] base::Result<void> adopt(const config::Snapshot& snapshot,
+                                         const tcp::Secret& secret, uint64_t flows);
 
   [[nodiscard]] Gate& operator[](config::ListenerId id) { return gates_[id]; }
   // With a limit of sources in a snapshot that was adopted.
   [[nodiscard]] admission::SourceTable& sources() { return *sources_; }
-  // False above the rate, which a snapshot that was adopted has. Listeners with the same rate and
-  // pool limit an ID together.
-  [[nodiscard]] bool takes(uint64_t client_id, const admission::Rate& rate, base::Instant now);
+  // A CONNECT by this ID, with a rate in a snapshot that was adopted: counted, uncounted or
+  // too_fast; leave() does not follow. Listeners with the same rate and pool limit an ID together.
+  [[nodiscard]] admission::Verdict count(uint64_t client_id, const admission::Rate& rate,
+                                         base::Instant now);
   [[nodiscard]] uint64_t source(config::ListenerId listener, const wire::IpAddress& address,
                                 uint8_t bits) const;
   // One ID of a pool's clients, whichever listener they come by: its brokers know it as one
   // session. hash: of the ID under the pool's seed. What the mix adds is that nobody outside can
   // choose where in the tables it lies.
   [[nodiscard]] uint64_t client_id(config::PoolId pool, uint64_t hash) const;
-  // Which IDs connected lately; once a snapshot was adopted.
+  // Which IDs connected lately.
   [[nodiscard]] admission::RecentIds& recent_ids() { return *recent_ids_; }
 
  private:
+  static constexpr uint64_t kFewestIds = 1U << 14;
+  static constexpr uint64_t kMostIds = 1U << 20;  // 8 MB
+
   void derive_keys(const tcp::Secret& secret);
 
   // Published to cores with the snapshot that needs them.
   std::unique_ptr<admission::SourceTable> sources_;
   std::unique_ptr<admission::SourceTable> client_ids_;
-  std::unique_ptr<admission::RecentIds> recent_ids_;
+  std::unique_ptr<admission::RecentIds> recent_ids_ =
+      std::make_unique<admission::RecentIds>(kFewestIds);
   std::array<uint8_t, 16> key_{};
   uint64_t id_seed_ = 0;
   bool has_keys_ = false;

@@ -99,7 +99,10 @@ base::Result<std::unique_ptr<LocalEngine>> LocalEngine::create(
     if (options.cores[i] != config::CoreRole::proxy) shared.workers.push_back(index);
     if (options.cores[i] != config::CoreRole::worker) shared.proxies.push_back(index);
   }
-  shared.gates.adopt(*engine->snapshot_, shared.secret, engine->all_flows());
+  if (auto done = shared.gates.adopt(*engine->snapshot_, shared.secret, engine->all_flows());
+      !done) {
+    return tl::unexpected(done.error());
+  }
   for (size_t i = 0; i < options.cores.size(); ++i) {
     auto core = Core::create(static_cast<CoreIndex>(i), options.cores[i], shared, *engine->buffers_,
                              *engine->sink_, *engine->snapshot_);
@@ -143,11 +146,13 @@ void LocalEngine::advance(base::Instant now) {
   resolver_->advance(now);
 }
 
-void LocalEngine::adopt(std::unique_ptr<const config::Snapshot> snapshot, base::Instant now) {
-  shared_.gates.adopt(*snapshot, shared_.secret, all_flows());
+base::Result<void> LocalEngine::adopt(std::unique_ptr<const config::Snapshot> snapshot,
+                                      base::Instant now) {
+  if (auto done = shared_.gates.adopt(*snapshot, shared_.secret, all_flows()); !done) return done;
   for (auto& core : cores_) core->adopt(*snapshot);
   resolver_->adopt(*snapshot, now);
   snapshot_ = std::move(snapshot);
+  return {};
 }
 
 // Until all queues are empty; then what was collected goes out.

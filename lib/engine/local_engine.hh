@@ -42,7 +42,9 @@ class LocalEngine {
   void receive(config::PortId port, base::Bytes frame, base::Instant now, size_t to = 0);
   // Timers; call it at least each millisecond of the clock while there is traffic.
   void advance(base::Instant now);
-  void adopt(std::unique_ptr<const config::Snapshot> snapshot, base::Instant now);
+  // On failure nothing changes.
+  [[nodiscard]] base::Result<void> adopt(std::unique_ptr<const config::Snapshot> snapshot,
+                                         base::Instant now);
 
   [[nodiscard]] const config::Snapshot& snapshot() const { return *snapshot_; }
   [[nodiscard]] Core& core(size_t index) { return *cores_[index]; }

@@ -110,7 +110,12 @@ bool Worker::admit_client_id(const Accepting& a, config::PoolId pool, base::Byte
   Gates& gates = context_.shared.gates;
   const admission::Rate& rate = context_.snapshot->listeners[listener].admission.client_id_rate;
   const uint64_t id = gates.client_id(pool, rest.client_id_hash);
-  const bool refused = rate.interval != 0 && !gates.takes(id, rate, context_.now);
+  bool refused = false;
+  if (rate.interval != 0) {
+    const Verdict verdict = gates.count(id, rate, context_.now);
+    if (verdict == Verdict::uncounted) context_.counters[Event::client_id_uncounted].add();
+    refused = verdict == Verdict::too_fast;
+  }
   if (refused) context_.objects->listeners[listener].over_client_id_rate.add();
   const auto meeting = gates.recent_ids().note(id, a.client.address, context_.now_seconds);
   if (client_ids_.note({id, listener, client_id, a.client.address, refused}, meeting,

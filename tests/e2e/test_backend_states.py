@@ -55,12 +55,17 @@ def test_drain_lets_clients_stay_and_takes_none(lb, topology, sinks, loads, stea
     assert {i for i in ids if now[i] != before[i]} == set(own)
     answer = lb.route_row(own[0], POOL)
     assert answer["passed_over"] == f"{victim.name}: drain"
+    assert answer["because"] == "takes it"
     assert 0 <= answer["slot"] < 65537
     state = row(lb, victim.name)
     assert (state["state"], state["why"], state["closed"]) == ("drain", "by command", 0)
     assert state["flows"] == len(held)
     # Where all others are gone, it takes clients again.
     lb.commands(*(f"backend set {POOL} {s.name} state maintenance" for s in others))
+    answer = lb.route_row("last resort", POOL)
+    assert (answer["backend"], answer["because"]) == (victim.name, "drain")
+    assert sorted(answer["passed_over"].split("; ")) == sorted(
+        f"{s.name}: maintenance" for s in others)
     with mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) as client:
         assert client.connect("last resort") == 0
         assert "last resort" in at(victim)
@@ -121,7 +126,7 @@ def test_full_backends(lb, topology, sinks):
     wait.until(lambda: lb.counters()["end", "backends-full"] == 2, 5, "both are counted")
     assert [row(lb, s.name)["flows"] for s in sinks] == [2, 2, 2]
     why = lb.route_row("full-7", POOL)
-    assert why["backend"] == ""
+    assert (why["backend"], why["because"]) == ("", "")
     assert sorted(why["passed_over"].split("; ")) == sorted(
         f"{s.name}: max-connections" for s in sinks)
     clients[0].sock.close()
@@ -141,6 +146,9 @@ def test_backup_waits_for_all_others_to_go(lb, topology, sinks):
     assert set(homes(lb, ids).values()) == {sinks[2].name}
     lb.commands(f"backend set {POOL} {sinks[2].name} state drain")
     assert set(homes(lb, ids).values()) == {backup.name}
+    answer = lb.route_row(ids[0], POOL)
+    assert answer["because"] == "backup"
+    assert backup.name not in answer["passed_over"]
     with mqtt.Client(topology.clients[0].connect((netns.VIP, 1883))) as client:
         assert client.connect(ids[0]) == 0
         assert at(backup) == {ids[0]}

@@ -89,6 +89,17 @@ def test_tcp_by_turn_or_load(lb, topology, sinks, policy):
         client.sock.close()
 
 
+def test_route_of_a_client_that_is_not_read(lb):
+    for key, fallback, picks in (("client-id", "source-address", "source-address"),
+                                 ("user-name", "client-id", "source-address"),
+                                 ("user-name", "round-robin", "round-robin"),
+                                 ("least-connections", "spread", "least-connections")):
+        lb.commands(f"pool set raw key {key}", f"pool set raw fallback {fallback}")
+        with pytest.raises(daemon.CommandFailed,
+                           match=f"mode tcp: it reads no Client ID; pool raw picks by {picks}"):
+            lb.show("route listener raw client-id x")
+
+
 def test_tcp_without_broker_is_reset(lb, topology, sinks):
     lb.commands(*(f"backend set raw {s.name} state maintenance" for s in sinks))
     # The reset may be there before connect() looks whether it has succeeded.
@@ -104,6 +115,38 @@ def answers(namespace, address):
     except ConnectionRefusedError:
         return False
     return True
+
+
+def test_counts_of_a_new_listener_and_backend_begin_at_0(lb, topology, sinks):
+    """They get the ids of removed ones."""
+    lb.commands("set closing-timeout 1", "set snat-quarantine 0", "listener remove raw",
+                "pool remove raw", *(f"listener set main {s}" for s in (
+                    "max-connections 9", "source-rate 90 burst 99", "client-id-rate 3 per 60")))
+    for n in range(5):
+        with dial(topology) as client:
+            assert client.connect(f"before-{n % 2}") == 0
+            (row,) = lb.show("listeners")
+            assert row["connections"] >= 1
+    (row,) = lb.show("listeners")
+    assert (row["accepted"], row["spliced"]) == (5, 5)
+    assert (row["max_connections"], row["connect_rate"], row["source_connections"],
+            row["source_rate"], row["client_id_rate"]) == (9, "0", 0, "90 burst 99", "3 per 60")
+    lb.idle()
+    vip, (first, second) = netns.endpoint(netns.VIP, 1883), sinks[:2]
+    lb.commands("listener remove main", f"backend remove main {first.name}",
+                f"listener add next {vip} pool main",
+                f"backend add main next {netns.endpoint(second.address, second.port)}")
+    (row,) = lb.show("listeners")
+    assert (row["listener"], row["max_connections"], row["source_rate"], row["client_id_rate"]) == (
+        "next", 0, "0", "0")
+    assert [row[c] for c in ("accepted", "spliced", "refused", "connections")] == [0] * 4
+    (row,) = (r for r in lb.show("backends") if r["pool"] == "main")
+    assert [row[c] for c in ("backend", "selected", "established", "bytes_to_backend",
+                             "bytes_to_client")] == ["next", 0, 0, 0, 0]
+    with dial(topology) as client:
+        assert client.connect("after") == 0
+        (row,) = lb.show("listeners")
+        assert [row[c] for c in ("accepted", "spliced", "flows", "connections")] == [1] * 4
 
 
 @pytest.mark.mixed

@@ -122,7 +122,7 @@ void EngineDut::advance(base::Instant now, sim::FrameSink& out) {
 }
 
 void EngineDut::reconfigure(const config::Model& model, base::Instant now) {
-  engine_->adopt(compile(model, &engine_->snapshot()), now);
+  if (!engine_->adopt(compile(model, &engine_->snapshot()), now)) std::abort();
 }
 
 uint64_t EngineDut::flows() const {

@@ -43,7 +43,9 @@ class FakeRuntime : public cli::Runtime {
              "connection refused", 1234, 56, 10, 4, 1, 2, "mss 1460 sack"}};
   }
   std::vector<cli::ListenerRow> listeners() override {
-    return {{"mqtt", "198.18.0.10:1883", "emqx", "active", 5, 6, 5, 1}};
+    cli::ListenerRow row{"mqtt", "198.18.0.10:1883", "emqx", "active", 5, 6, 5, 1};
+    row.connections = 4;
+    return {row};
   }
   std::vector<cli::ClientIdRow> client_ids() override {
     return {{"mqtt", "device\\x00", "fight", 7, 6, 0, 2, "198.18.0.77", "198.18.0.78", 5, 1}};
@@ -67,6 +69,7 @@ class FakeRuntime : public cli::Runtime {
     cli::RouteAnswer answer{"emqx", "broker2", "<" + query.client_id + ">", 0x12, {"far"}};
     answer.rule = query.listener + query.user_name;
     if (query.version == mqtt::Version::v5_0) answer.rule += "5";
+    answer.because = "takes it";
     return answer;
   }
   void request_stop() override { stopped = true; }

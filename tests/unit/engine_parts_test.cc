@@ -1,4 +1,6 @@
 // The small parts of the engine: timers, objects, tokens and addresses.
+#include <sys/resource.h>
+
 #include <map>
 #include <random>
 #include <set>
@@ -7,6 +9,7 @@
 #include "lib/base/slab.hh"
 #include "lib/base/timer_wheel.hh"
 #include "lib/engine/addresses.hh"
+#include "lib/engine/gates.hh"
 #include "lib/engine/rate_limit.hh"
 #include "tests/support/cmocka.hh"
 #include "tests/support/models.hh"
@@ -323,6 +326,39 @@ void test_addresses(void**) {
   assert_null(a.listener(moved));
 }
 
+// No memory for a table: an error, and the limit that would need it can be set later.
+void test_no_memory_for_a_table(void**) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  skip();  // they end the process instead
+#endif
+  const struct {
+    void (*set)(config::Admission&);
+    const char* message;
+  } table[] = {
+      {[](config::Admission& a) { a.source_connections = 1; },
+       "no memory for the table of sources"},
+      {[](config::Admission& a) { a.client_id_connects = 1; },
+       "no memory for the table of Client IDs"},
+  };
+  for (const auto& row : table) {
+    config::Model model = sample_model();
+    row.set(model.listeners[0].admission);
+    const SnapshotPtr snapshot = compile(model, nullptr);
+    const auto gates = std::make_unique<engine::Gates>();
+    const tcp::Secret secret{};
+    rlimit before{};
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    rlimit little = before;
+    little.rlim_cur = rlim_t{2} << 30;
+    assert_int_equal(setrlimit(RLIMIT_AS, &little), 0);
+    const auto failed = gates->adopt(*snapshot, secret, admission::kMostSources / 4);  // 4 GiB
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_false(failed.has_value());
+    assert_string_equal(failed.error().message.c_str(), row.message);
+    assert_true(gates->adopt(*snapshot, secret, 1).has_value());
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -337,6 +373,7 @@ int main() {
       cmocka_unit_test(test_tokens_of_no_rate),
       cmocka_unit_test(test_endpoint_map),
       cmocka_unit_test(test_addresses),
+      cmocka_unit_test(test_no_memory_for_a_table),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
