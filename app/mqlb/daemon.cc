@@ -116,7 +116,7 @@ base::Result<void> Daemon::build() {
   states_ = std::make_unique<control::BackendStates>(
       shared_.status, shared_.loads,
       [this](config::BackendId id, uint32_t most) { return close_flows(id, most); }, print_line);
-  snat_watch_ = std::make_unique<control::SnatWatch>(shared_.loads, print_line);
+  snat_watch_ = std::make_unique<control::SnatWatch>(print_line);
   states_->adopt(*snapshot_, clock_.now());
   make_health();
   return {};
@@ -182,15 +182,15 @@ void Daemon::advance() {
   health_->advance(clock_.now());
   watch_failures(clock_.now());
   states_->advance(clock_.now());
-  snat_watch_->advance(*snapshot_, clock_.now());
-  forget_removed(clock_.now());
+  if (clock_.now() - last_second_ >= std::chrono::seconds(1)) {
+    last_second_ = clock_.now();
+    snat_watch_->look(*snapshot_, port_uses());
+    forget_removed();
+  }
 }
 
 // Listeners and SNAT addresses that were removed are ours until their last flow ends.
-void Daemon::forget_removed(base::Instant now) {
-  constexpr base::Duration kInterval = std::chrono::seconds(1);
-  if (now - last_forgotten_ < kInterval) return;
-  last_forgotten_ = now;
+void Daemon::forget_removed() {
   const config::IdUse in_use = id_use();
   bool any = false;
   for (config::ListenerId id = 0; id < snapshot_->listeners.size(); ++id) {

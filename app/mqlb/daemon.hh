@@ -79,7 +79,8 @@ class Daemon : public cli::Runtime {
   [[nodiscard]] config::IdUse id_use() const;
   void choose(const config::PoolEntry& pool, cli::RouteAnswer& answer);
   void watch_failures(base::Instant now);
-  void forget_removed(base::Instant now);
+  void forget_removed();
+  [[nodiscard]] std::vector<control::SnatWatch::Use> port_uses();
   uint32_t close_flows(config::BackendId id, uint32_t most);
 
   config::Model model_;
@@ -97,7 +98,7 @@ class Daemon : public cli::Runtime {
   std::array<uint64_t, config::kMaxBackends> faults_{};  // by backend, as seen last
   std::vector<DataCore> cores_;
   ObjectSums sums_;  // of cores_
-  base::Instant last_forgotten_{};
+  base::Instant last_second_{};
   bool stop_requested_ = false;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "app/mqlb/daemon.hh"
 
@@ -237,44 +238,46 @@ std::vector<cli::ListenerRow> Daemon::listeners() {
   return rows;
 }
 
-std::vector<cli::SnatRow> Daemon::snats() {
-  std::vector<engine::Proxy::PortUse> uses;
+std::vector<control::SnatWatch::Use> Daemon::port_uses() {
+  std::vector<control::SnatWatch::Use> uses;
   for (DataCore& core : cores_) {
-    core.loop->perform([&uses](engine::Core& c) {
+    core.loop->perform([&](engine::Core& c) {
       if (c.proxy() == nullptr) return true;
-      for (const auto& own : c.proxy()->port_use()) {
-        const auto known = std::find_if(uses.begin(), uses.end(), [&](const auto& u) {
-          return u.snat == own.snat && u.broker == own.broker;
-        });
-        if (known == uses.end()) {
-          uses.push_back(own);
-        } else {
-          known->in_use += own.in_use;
-          known->quarantined += own.quarantined;
-          known->capacity += own.capacity;
-        }
+      for (const engine::Proxy::PortUse& use : c.proxy()->port_use()) {
+        const uint64_t used = uint64_t{use.in_use} + use.quarantined;
+        uses.push_back({core.lcore, use.snat, use.broker, used, use.capacity});
+        uses.back().in_use = use.in_use;
       }
       return true;
     });
   }
-  std::vector<cli::SnatRow> rows;
-  for (const engine::Proxy::PortUse& use : uses) {
-    const config::SnatEntry& snat = snapshot_->snats[use.snat];
+  return uses;
+}
+
+std::vector<cli::SnatRow> Daemon::snats() {
+  std::map<std::pair<config::SnatId, wire::Endpoint>, cli::SnatRow> rows;
+  for (const control::SnatWatch::Use& use : port_uses()) {
+    cli::SnatRow& row = rows[{use.snat, use.broker}];
+    row.in_use += use.in_use;
+    row.quarantined += use.used - use.in_use;
+    row.capacity += use.ports;
+    const uint64_t percent = use.ports == 0 ? 100 : use.used * 100 / use.ports;
+    row.fullest_percent = std::max(row.fullest_percent, percent);
+  }
+  std::vector<cli::SnatRow> out;
+  for (auto& [key, row] : rows) {
+    const config::SnatEntry& snat = snapshot_->snats[key.first];
     if (snat.address.is_unspecified()) continue;  // removed, and forgotten
-    cli::SnatRow row;
     for (const config::SnatPool& pool : model_.snat_pools) {
       const auto& all = pool.addresses;
       if (std::find(all.begin(), all.end(), snat.address) != all.end()) row.pool = pool.name;
     }
     row.address = wire::to_string(snat.address);
     row.ports = std::to_string(snat.first_port) + "-" + std::to_string(snat.last_port);
-    row.backend = wire::to_string(use.broker);
-    row.in_use = use.in_use;
-    row.quarantined = use.quarantined;
-    row.capacity = use.capacity;
-    rows.push_back(row);
+    row.backend = wire::to_string(key.second);
+    out.push_back(std::move(row));
   }
-  return rows;
+  return out;
 }
 
 // Each core looks at a slice of its table between bursts, so packets do not wait.

@@ -4,6 +4,7 @@
 // only. Values are copies: nothing here points into what a data core owns.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -102,6 +103,7 @@ struct SnatRow {
   std::string pool, address, ports;
   std::string backend;  // use is counted per (address, backend)
   uint64_t in_use = 0, quarantined = 0, capacity = 0;
+  uint64_t fullest_percent = 0;  // of the core, each of which has ports of its own, that has least
 
   // A port in quarantine is as good as in use to a new client.
   [[nodiscard]] uint64_t used_percent() const {
@@ -109,8 +111,9 @@ struct SnatRow {
   }
   [[nodiscard]] std::string_view state() const {
     constexpr uint64_t kWarning = 80;
-    if (in_use + quarantined >= capacity) return "exhausted";
-    return used_percent() >= kWarning ? "warning" : "ok";
+    const uint64_t percent = std::max(used_percent(), fullest_percent);
+    if (percent >= 100) return "exhausted";
+    return percent >= kWarning ? "warning" : "ok";
   }
 };
 

@@ -1,55 +1,56 @@
 #include "lib/control/snat_watch.hh"
 
 #include <algorithm>
-
-#include "lib/config/check.hh"
+#include <utility>
 
 namespace mqlb::control {
 
 namespace {
 
-constexpr base::Duration kEach = std::chrono::seconds(1);
 constexpr uint64_t kWarnPercent = 80;
 constexpr uint64_t kCalmPercent = 70;
 
 }  // namespace
 
-// Pools that share a broker share its ports if they share SNAT addresses, as they mostly do.
-void SnatWatch::advance(const config::Snapshot& snapshot, base::Instant now) {
-  if (now < next_) return;
-  next_ = now + kEach;
-  std::map<wire::Endpoint, Use> uses;
-  for (size_t i = 0; i < snapshot.backends.size(); ++i) {
-    const config::BackendEntry& backend = snapshot.backends[i];
-    Use& use = uses[backend.endpoint];
-    use.flows += loads_.lookup(static_cast<config::BackendId>(i));
-    if (!backend.retired) use.ports = std::max(use.ports, ports_toward(snapshot, backend));
+void SnatWatch::look(const config::Snapshot& snapshot, std::span<const Use> uses) {
+  std::map<Key, std::map<unsigned, Sum>> by_address;
+  for (const Use& use : uses) {
+    Sum& sum = by_address[{use.snat, use.broker}][use.core];
+    sum.used += use.used;
+    sum.ports += use.ports;
   }
-  std::erase_if(warned_, [&](const auto& w) { return !uses.contains(w.first); });
-  for (const auto& [broker, use] : uses) {
-    if (use.ports > 0) judge(broker, use);
+  std::map<Key, bool> before = std::exchange(warned_, {});
+  for (const config::PoolEntry& pool : snapshot.pools) {
+    if (pool.retired || pool.snats.empty()) continue;
+    for (const config::BackendId id : pool.backends) {
+      const Key key{pool.snats.front(), snapshot.backends[id].endpoint};
+      if (warned_.contains(key)) continue;  // another pool's, too
+      warned_[key] = before[key];
+      std::map<unsigned, Sum> cores;
+      for (const config::SnatId snat : pool.snats) {
+        const auto found = by_address.find({snat, key.second});
+        if (found == by_address.end()) continue;
+        for (const auto& [core, sum] : found->second) {
+          cores[core].used += sum.used;
+          cores[core].ports += sum.ports;
+        }
+      }
+      if (cores.empty()) continue;
+      const auto fullest = std::ranges::max_element(
+          cores, {}, [](const auto& core) { return core.second.percent(); });
+      judge(key, fullest->second, cores.size() > 1);
+    }
   }
 }
 
-uint64_t SnatWatch::ports_toward(const config::Snapshot& snapshot,
-                                 const config::BackendEntry& backend) {
-  uint64_t ports = 0;
-  for (const config::SnatId id : snapshot.pools[backend.pool].snats) {
-    const config::SnatEntry& snat = snapshot.snats[id];
-    if (snat.address.is_v4() != backend.endpoint.address.is_v4()) continue;
-    ports += uint64_t{snat.last_port} - snat.first_port + 1 -
-             config::check_port_count(snat.first_port, snat.last_port);
-  }
-  return ports;
-}
-
-void SnatWatch::judge(const wire::Endpoint& broker, const Use& use) {
-  const uint64_t percent = use.flows * 100 / use.ports;
-  bool& warned = warned_[broker];
-  if (warned ? percent >= kCalmPercent : percent < kWarnPercent) return;
+void SnatWatch::judge(const Key& key, const Sum& fullest, bool of_several) {
+  bool& warned = warned_[key];
+  if (warned ? fullest.percent() >= kCalmPercent : fullest.percent() < kWarnPercent) return;
   warned = !warned;
-  const std::string numbers = std::to_string(use.flows) + " of " + std::to_string(use.ports) +
-                              " SNAT ports toward " + to_string(broker) + " are in use";
+  const std::string numbers = std::to_string(fullest.used) + " of " +
+                              std::to_string(fullest.ports) + " SNAT ports toward " +
+                              to_string(key.second) + " are in use or in quarantine" +
+                              (of_several ? " on one core" : "");
   log_(warned ? numbers + ": add addresses before they run out" : numbers + ": enough again");
 }
 

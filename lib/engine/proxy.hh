@@ -117,7 +117,7 @@ class alignas(base::kCacheLine) Proxy {
     wire::Endpoint broker;
     uint32_t in_use = 0, quarantined = 0, capacity = 0;
   };
-  [[nodiscard]] std::vector<PortUse> port_use() const;
+  [[nodiscard]] std::vector<PortUse> port_use();
 
  private:
   Proxy(CoreContext& context, flow::ProxyTable flows, uint32_t max_connecting);

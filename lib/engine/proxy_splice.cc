@@ -311,7 +311,7 @@ void Proxy::advance() {
                   [this](base::TimerNode& node) { on_timer(static_cast<Opening&>(node)); });
 }
 
-std::vector<Proxy::PortUse> Proxy::port_use() const {
+std::vector<Proxy::PortUse> Proxy::port_use() {
   std::vector<PortUse> out;
   const auto quarantine =
       static_cast<uint32_t>(context_.snapshot->settings.snat_quarantine.count());

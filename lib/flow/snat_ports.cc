@@ -28,6 +28,11 @@ SnatPorts::SnatPorts(uint16_t first, uint16_t last, uint16_t residue, uint16_t m
 void SnatPorts::push_back(SlotIndex slot) {
   Queue& queue = slots_[slot].preferred ? preferred_ : others_;
   slots_[slot].next = kEnd;
+  if (!slots_[slot].used) {
+    ++queue.rested;
+  } else if (queue.resting == kEnd) {
+    queue.resting = slot;
+  }
   if (queue.tail == kEnd) {
     queue.head = slot;
   } else {
@@ -44,6 +49,11 @@ std::optional<uint16_t> SnatPorts::take(FlowIndex flow, uint32_t now, uint32_t q
     queue = &others_;
   }
   const SlotIndex i = queue->head;
+  if (queue->resting == i) {
+    queue->resting = slots_[i].next;
+  } else {
+    --queue->rested;
+  }
   queue->head = slots_[i].next;
   if (queue->head == kEnd) queue->tail = kEnd;
   uses_[i] = Use::by(flow);
@@ -66,12 +76,14 @@ std::optional<base::Seq32> SnatPorts::last_seq(uint16_t port) const {
   return base::Seq32(slots_[i].last_seq);
 }
 
-uint32_t SnatPorts::quarantined(uint32_t now, uint32_t quarantine) const {
-  uint32_t n = 0;
-  for (const SlotIndex first : {preferred_.head, others_.head}) {
-    for (SlotIndex i = first; i != kEnd; i = slots_[i].next) {
-      if (!has_rested(i, now, quarantine)) ++n;
+uint32_t SnatPorts::quarantined(uint32_t now, uint32_t quarantine) {
+  uint32_t n = capacity_ - in_use_;
+  for (Queue* queue : {&preferred_, &others_}) {
+    while (queue->resting != kEnd && has_rested(queue->resting, now, quarantine)) {
+      ++queue->rested;
+      queue->resting = slots_[queue->resting].next;
     }
+    n -= queue->rested;
   }
   return n;
 }

@@ -95,8 +95,9 @@ class SnatPorts {
 
   [[nodiscard]] uint32_t capacity() const { return capacity_; }
   [[nodiscard]] uint32_t in_use() const { return in_use_; }
-  // Given back within the quarantine; walks the queues, for reports only.
-  [[nodiscard]] uint32_t quarantined(uint32_t now, uint32_t quarantine) const;
+  // Given back within the quarantine, or within a shorter one that was in force when they were
+  // counted. Takes a step for each that has rested since it was asked last.
+  [[nodiscard]] uint32_t quarantined(uint32_t now, uint32_t quarantine);
 
  private:
   using SlotIndex = uint16_t;
@@ -112,10 +113,15 @@ class SnatPorts {
   [[nodiscard]] uint16_t port_of(SlotIndex slot) const {
     return static_cast<uint16_t>(map_.base_ + slot * map_.modulus_);
   }
-  // Free slots, linked by Slot::next.
+  // Free slots, linked by Slot::next: first those that have rested, as far as that was looked at.
+  //
+  //   head -> ... -> resting -> ... -> tail
+  //   `rested` slots
   struct Queue {
     SlotIndex head = kEnd;
     SlotIndex tail = kEnd;
+    SlotIndex resting = kEnd;  // none
+    uint32_t rested = 0;
   };
   void push_back(SlotIndex slot);
   [[nodiscard]] bool has_rested(SlotIndex slot, uint32_t now, uint32_t quarantine) const {

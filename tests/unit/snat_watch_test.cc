@@ -19,23 +19,30 @@ struct World {
     assert_true(compiled.has_value());
     snapshot = std::move(*compiled);
   }
-  void set(config::BackendId id, uint32_t flows) {
-    while (loads->lookup(id) < flows) assert_true(loads->try_add(id, 0));
-    while (loads->lookup(id) > flows) loads->subtract(id);
+  // So many are used of the ports of all of the pool's addresses, on one of the cores.
+  void set(config::BackendId id, uint64_t used, unsigned core = 1) {
+    const config::BackendEntry& backend = snapshot->backends[id];
+    std::erase_if(uses,
+                  [&](const auto& u) { return u.broker == backend.endpoint && u.core == core; });
+    for (const config::SnatId snat : snapshot->pools[backend.pool].snats) {
+      const uint64_t ports = 97 / cores;
+      const uint64_t part = std::min(used, ports);
+      used -= part;
+      uses.push_back({core, snat, backend.endpoint, part, ports});
+    }
   }
-  // The lines of the next second.
+  // The lines of the next look.
   std::vector<std::string> look() {
-    now += 1s;
     lines.clear();
-    watch.advance(*snapshot, now);
+    watch.look(*snapshot, uses);
     return lines;
   }
 
   std::unique_ptr<const config::Snapshot> snapshot;
-  std::unique_ptr<engine::BackendLoads> loads = std::make_unique<engine::BackendLoads>();
-  base::Instant now{1h};
+  unsigned cores = 1;
+  std::vector<control::SnatWatch::Use> uses;
   std::vector<std::string> lines;
-  control::SnatWatch watch{*loads, [this](const std::string& line) { lines.push_back(line); }};
+  control::SnatWatch watch{[this](const std::string& line) { lines.push_back(line); }};
 };
 
 // Two addresses of 100 ports, of which three are for checks.
@@ -54,7 +61,7 @@ void test_warns_once_and_calms_down_once(void**) {
   const auto lines = w.look();
   assert_int_equal(lines.size(), 1);
   assert_string_equal(lines[0].c_str(),
-                      "156 of 194 SNAT ports toward 198.18.1.11:1883 are in use: "
+                      "156 of 194 SNAT ports toward 198.18.1.11:1883 are in use or in quarantine: "
                       "add addresses before they run out");
   w.set(0, 194);
   assert_true(w.look().empty());
@@ -62,7 +69,8 @@ void test_warns_once_and_calms_down_once(void**) {
   assert_true(w.look().empty());  // 72 percent: it may be about to rise again
   w.set(0, 135);
   assert_string_equal(w.look().at(0).c_str(),
-                      "135 of 194 SNAT ports toward 198.18.1.11:1883 are in use: enough again");
+                      "135 of 194 SNAT ports toward 198.18.1.11:1883 are in use or in "
+                      "quarantine: enough again");
   w.set(0, 156);
   assert_int_equal(w.look().size(), 1);
 }
@@ -78,25 +86,61 @@ void test_brokers_are_counted_apart(void**) {
   assert_non_null(strstr(lines[0].c_str(), "198.18.1.12:1883"));
 }
 
-void test_pools_that_share_a_broker_are_counted_together(void**) {
+void test_pools_that_share_ports_are_one(void**) {
   config::Model m = small_range();
   config::Pool other = m.pools[0];
   other.name = "other";
   m.pools.push_back(other);
   World w(m);
-  w.set(0, 100);
-  w.set(3, 100);
+  w.set(0, 190);
+  assert_int_equal(w.look().size(), 1);
+  assert_true(w.look().empty());
+}
+
+void test_pools_with_ports_of_their_own_are_not(void**) {
+  config::Model m = small_range();
+  m.snat_pools.push_back(m.snat_pools[0]);
+  m.snat_pools[1].name = "second";
+  m.snat_pools[1].addresses = {ip("198.18.1.150"), ip("198.18.1.151")};
+  config::Pool other = m.pools[0];
+  other.name = "other";
+  other.snat = "second";
+  m.pools.push_back(other);
+  World w(m);
+  w.set(0, 150);
+  auto both = w.uses;
+  w.set(3, 150);  // the same broker
+  w.uses.insert(w.uses.end(), both.begin(), both.end());
+  assert_true(w.look().empty());
+  w.set(3, 190);
+  w.uses.insert(w.uses.end(), both.begin(), both.end());
   assert_int_equal(w.look().size(), 1);
 }
 
-void test_looks_once_in_a_second(void**) {
+void test_the_fullest_core_counts(void**) {
   World w(small_range());
+  w.cores = 2;
+  w.set(0, 10, 1);
+  w.set(0, 60, 2);
   assert_true(w.look().empty());
+  w.set(0, 80, 2);
+  assert_string_equal(w.look().at(0).c_str(),
+                      "80 of 96 SNAT ports toward 198.18.1.11:1883 are in use or in quarantine "
+                      "on one core: add addresses before they run out");
+}
+
+void test_a_removed_broker_is_forgotten(void**) {
+  World w(small_range());
   w.set(0, 190);
-  w.now += 500ms;
-  w.watch.advance(*w.snapshot, w.now);
-  assert_true(w.lines.empty());
   assert_int_equal(w.look().size(), 1);
+  const auto all =
+      std::exchange(w.snapshot, World([] {
+                                  config::Model m = small_range();
+                                  m.pools[0].backends.erase(m.pools[0].backends.begin());
+                                  return m;
+                                }())
+                                    .snapshot);
+  assert_true(w.look().empty());
 }
 
 }  // namespace
@@ -105,8 +149,10 @@ int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(test_warns_once_and_calms_down_once),
       cmocka_unit_test(test_brokers_are_counted_apart),
-      cmocka_unit_test(test_pools_that_share_a_broker_are_counted_together),
-      cmocka_unit_test(test_looks_once_in_a_second),
+      cmocka_unit_test(test_pools_that_share_ports_are_one),
+      cmocka_unit_test(test_pools_with_ports_of_their_own_are_not),
+      cmocka_unit_test(test_the_fullest_core_counts),
+      cmocka_unit_test(test_a_removed_broker_is_forgotten),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
