@@ -127,9 +127,8 @@ void Daemon::make_health() {
   randombytes_buf(&random, sizeof random);
   health_ = std::make_unique<control::HealthMonitor>(
       shared_, random, [this](config::PortId port, base::Bytes frame) { send(port, frame); },
-      [this](config::BackendId id, bool healthy, std::string_view why, base::Instant now) {
-        states_->set_check(id, healthy, why, now);
-      },
+      [this](config::BackendId id, bool healthy, std::string_view why, bool said_so,
+             base::Instant now) { states_->set_check(id, healthy, why, now, said_so); },
       [this](config::BackendId id, base::Instant now) { states_->clear_check(id, now); });
   health_->adopt(*snapshot_, clock_.now());
 }

@@ -73,8 +73,10 @@ Result<void> set_close_rate(Model& model, const Args& args) {
 }
 
 Result<void> set_close_on_down(Model& model, const Args& args) {
-  return set_pool(model, args,
-                  [&](config::Pool& p) { p.close_on_down = args.text("SWITCH") == "on"; });
+  using enum config::CloseOnDown;
+  return set_pool(model, args, [&](config::Pool& p) {
+    p.close_on_down = args.choice("WHEN", {on, off, unanswered});
+  });
 }
 
 Result<void> set_max_fails(Model& model, const Args& args) {
@@ -118,8 +120,9 @@ std::vector<Command> backend_commands() {
       {"pool set POOL:pool close-rate N:close-rate",
        "flows closed each second, of a backend that is down or in maintenance", anywhere,
        set_close_rate},
-      {"pool set POOL:pool close-on-down SWITCH:on|off",
-       "closes the flows of a backend whose checks fail", anywhere, set_close_on_down},
+      {"pool set POOL:pool close-on-down WHEN:on|off|unanswered",
+       "closes the flows of a backend whose checks fail, or only if it does not answer them",
+       anywhere, set_close_on_down},
       {"pool set POOL:pool max-fails N:max-fails",
        "failed connections within fail-timeout that make a backend down for as long; 0: any number",
        anywhere, set_max_fails},

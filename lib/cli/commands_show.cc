@@ -119,8 +119,8 @@ Result<std::string> show_pools(Context& c, const Args& args) {
            on_off(p.proxy_unique_id), count(p.table_size), p.hash_seed, count(p.connect_tries),
            count(p.connect_timeout.count()), count(p.answer_timeout.count()),
            count(p.slow_start.count()), count(p.load_factor), count(p.close_rate),
-           on_off(p.close_on_down), count(p.max_fails), count(p.fail_timeout.count()),
-           count(p.backends.size())});
+           std::string(to_string(p.close_on_down)), count(p.max_fails),
+           count(p.fail_timeout.count()), count(p.backends.size())});
   }
   return render(t, args);
 }

@@ -84,6 +84,18 @@ std::string_view to_string(AdminState state) {
   return "?";
 }
 
+std::string_view to_string(CloseOnDown when) {
+  switch (when) {
+    case CloseOnDown::off:
+      return "off";
+    case CloseOnDown::on:
+      return "on";
+    case CloseOnDown::unanswered:
+      return "unanswered";
+  }
+  return "?";
+}
+
 std::string_view to_string(ListenerMode mode) {
   switch (mode) {
     case ListenerMode::mqtt:

@@ -37,6 +37,10 @@ enum class PollMode : uint8_t { busy, adaptive };
 // maintenance: none at all, and its flows are closed; down: as if its checks had failed.
 enum class AdminState : uint8_t { up, drain, maintenance, down };
 
+// Whether a backend that is down has its flows closed. unanswered: unless its broker says itself,
+// in answer to a check, that it takes nobody, since it is leaving and moves its clients.
+enum class CloseOnDown : uint8_t { off, on, unanswered };
+
 struct Port {
   std::string name;
   std::string device;  // DPDK device name: a PCI address, or a vdev such as net_af_packet0
@@ -101,7 +105,7 @@ struct Pool {
   std::chrono::seconds slow_start{0};  // until a backend that returns has its share
   uint32_t load_factor = 0;   // percent of its share of the pool's load; above, it passes on; 0: no
   uint32_t close_rate = 500;  // flows closed per second, of a backend down or in maintenance
-  bool close_on_down = true;  // a backend that is down has its flows closed
+  CloseOnDown close_on_down = CloseOnDown::on;
   // So many failures of connections within the time make a backend down for as long; 0: never.
   uint32_t max_fails = 1;
   std::chrono::milliseconds fail_timeout{10000};
@@ -175,6 +179,7 @@ struct Model {
 [[nodiscard]] std::string_view to_string(ProxyProtocol version);
 [[nodiscard]] std::string_view to_string(PollMode mode);
 [[nodiscard]] std::string_view to_string(AdminState state);
+[[nodiscard]] std::string_view to_string(CloseOnDown when);
 [[nodiscard]] std::string_view to_string(ListenerMode mode);
 
 // A word that can name an object: letters, digits, '.', '_' and '-', at most kMaxName.

@@ -84,7 +84,7 @@ struct PoolEntry {
   base::Duration slow_start{};
   uint32_t load_factor = 0;
   uint32_t close_rate = 500;
-  bool close_on_down = true;
+  CloseOnDown close_on_down = CloseOnDown::on;
   uint32_t max_fails = 1;
   base::Duration fail_timeout{};
   std::vector<SnatId> snats;

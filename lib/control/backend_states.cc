@@ -54,10 +54,12 @@ void BackendStates::adopt(const config::Snapshot& snapshot, Instant now) {
   advance(now);
 }
 
-void BackendStates::set_check(BackendId id, bool healthy, std::string_view why, Instant now) {
+void BackendStates::set_check(BackendId id, bool healthy, std::string_view why, Instant now,
+                              bool said_so) {
   Entry& e = entries_[id];
   if (!e.active) return;
   e.checked_down = !healthy;
+  e.said_so = said_so;
   e.check_why = why;
   advance(now);
 }
@@ -201,9 +203,12 @@ uint32_t BackendStates::close_rate(BackendId id) const {
     case Availability::maintenance:
       return pool.close_rate;
     case Availability::down: {
+      const bool by_command = snapshot_->backends[id].state == AdminState::down;
+      const bool leaves_it =
+          pool.close_on_down == config::CloseOnDown::off ||
+          (pool.close_on_down == config::CloseOnDown::unanswered && e.said_so && !by_command);
       // Checks that fail everywhere, say since their password has changed, end no good flow.
-      const bool closes = snapshot_->backends[id].state == AdminState::down || has_refuge(id);
-      return pool.close_on_down && closes ? pool.close_rate : 0;
+      return !leaves_it && (by_command || has_refuge(id)) ? pool.close_rate : 0;
     }
     case Availability::failing:  // failed connections are too little to end good ones for
     case Availability::up:

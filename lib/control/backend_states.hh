@@ -33,8 +33,9 @@ class BackendStates {
   // balancer starts slowly, as one that returns does.
   void adopt(const config::Snapshot& snapshot, base::Instant now);
 
-  // What active checks of a backend found. why: of a failure.
-  void set_check(config::BackendId id, bool healthy, std::string_view why, base::Instant now);
+  // What active checks of a backend found. why: of a failure. said_so: the broker says so itself.
+  void set_check(config::BackendId id, bool healthy, std::string_view why, base::Instant now,
+                 bool said_so = false);
   // No active check speaks of the backend any more.
   void clear_check(config::BackendId id, base::Instant now);
   // So many connections to the backend failed since the last call. As many as its pool's max-fails
@@ -62,6 +63,7 @@ class BackendStates {
     wire::Endpoint endpoint;  // an id may come to mean another backend
     config::PoolId pool = 0;
     bool checked_down = false;
+    bool said_so = false;  // with checked_down
     std::string check_why;
     uint64_t fails = 0;  // since `window`
     base::Instant window{};

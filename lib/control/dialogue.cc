@@ -13,7 +13,8 @@ using std::string_view;
 constexpr size_t kMostBytes = 4096;
 
 Verdict passed(std::string why) { return {true, std::move(why)}; }
-Verdict refused(std::string why) { return {false, std::move(why)}; }
+Verdict failed(std::string why) { return {false, std::move(why)}; }
+Verdict refused(std::string why) { return {false, std::move(why), true, true}; }
 Verdict malformed(std::string why) { return {false, std::move(why), false}; }
 
 std::string hex_byte(uint8_t b) {
@@ -228,8 +229,8 @@ std::optional<Verdict> Dialogue::read(Bytes bytes) {
 }
 
 Verdict Dialogue::unanswered(string_view how) const {
-  return refused(std::string(how) + (received_.empty() ? " without " : " within ") +
-                 std::string(awaited()));
+  return failed(std::string(how) + (received_.empty() ? " without " : " within ") +
+                std::string(awaited()));
 }
 
 std::unique_ptr<Dialogue> make_dialogue(const config::Check& check, const std::string& client_id,

@@ -19,8 +19,9 @@ namespace mqlb::control {
 
 struct Verdict {
   bool passed = false;
-  std::string why;      // also when it passed: what was seen
-  bool orderly = true;  // the peer keeps to the protocol, so the end may be orderly, too
+  std::string why;       // also when it passed: what was seen
+  bool orderly = true;   // the peer keeps to the protocol, so the end may be orderly, too
+  bool said_so = false;  // not passed, by the peer's own word: it lives, but takes nobody
 };
 
 class Dialogue {

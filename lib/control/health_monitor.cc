@@ -82,7 +82,7 @@ void HealthMonitor::adopt_backend(BackendId id, Instant now) {
   }
   const bool is_new = !same_broker;
   target = std::make_unique<Target>(std::move(wanted));
-  if (is_new && report_) report_(id, target->record.up(), "not checked yet", now);
+  if (is_new && report_) report_(id, target->record.up(), "not checked yet", false, now);
 }
 
 void HealthMonitor::advance(Instant now) {
@@ -136,7 +136,7 @@ void HealthMonitor::note(BackendId id, const Verdict& verdict, Duration took, In
   const bool changed = target.record.note(verdict.passed, target.check.rise, target.check.fall);
   if (changed) target.since = now;
   if (changed || target.record.checks() == 1 || (news && !target.record.up())) {
-    if (report_) report_(id, target.record.up(), verdict.why, now);
+    if (report_) report_(id, target.record.up(), verdict.why, verdict.said_so, now);
   }
 }
 

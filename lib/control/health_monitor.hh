@@ -24,9 +24,10 @@ class HealthMonitor {
  public:
   // Sends one Ethernet frame out of a port.
   using Emit = std::function<void(config::PortId, base::Bytes)>;
-  // A checked backend is up or down from now on, or `why` is new of a failure.
-  using Report =
-      std::function<void(config::BackendId, bool healthy, std::string_view why, base::Instant)>;
+  // A checked backend is up or down from now on, or `why` is new of a failure. said_so: the broker
+  // itself says that it takes nobody.
+  using Report = std::function<void(config::BackendId, bool healthy, std::string_view why,
+                                    bool said_so, base::Instant)>;
   // Nobody checks the backend any more.
   using Clear = std::function<void(config::BackendId, base::Instant)>;
 

@@ -148,8 +148,11 @@ void Proxy::try_next(Opening& o) {
   while (o.tries < tries && (o.next_candidate < o.candidate_count || add_candidates(o))) {
     const config::BackendId backend = o.candidates[o.next_candidate++];
     const config::BackendEntry& entry = context_.snapshot->backends[backend];
-    // Removed, or down, since we were asked?
+    // Removed, or down, since we were asked? Or to drain, while there is another one?
     if (entry.retired || entry.pool != o.request.pool || !selector.may_try(backend)) continue;
+    const auto later = std::span(o.candidates).first(o.candidate_count).subspan(o.next_candidate);
+    const auto drains = [&](config::BackendId id) { return selector.drains(id); };
+    if (drains(backend) && !std::ranges::all_of(later, drains)) continue;
     if (const auto failure = try_join(o, backend)) {
       o.failure = *failure;
       continue;

@@ -73,6 +73,10 @@ class Selector {
     return status_.lookup(id).availability < Availability::maintenance;
   }
 
+  [[nodiscard]] bool drains(config::BackendId id) const {
+    return status_.lookup(id).availability == Availability::drain;
+  }
+
  private:
   class Choice;
 

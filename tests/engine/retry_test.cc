@@ -342,6 +342,29 @@ void test_a_broker_goes_dark(void** /*state*/) {
   assert_true(second.local != broker.local);
 }
 
+// One that is to drain since the client's brokers were chosen is left out, if there is another.
+void test_a_broker_drains_meanwhile(void** /*state*/) {
+  const std::vector<size_t> draining[] = {{0}, {1}, {0, 1}};
+  for (const auto& which : draining) {
+    Bench& b = new_bench(default_setup(612));
+    RawEnd client = raw_client(4003);
+    assert_true(b.handshake(client));
+    RawEnd broker = b.ask_broker(client, "device");
+    (void)bytes_to(broker, take_syn(b, broker));
+    // The two that were not asked yet.
+    const auto& backends = b.engine().snapshot().backends;
+    std::vector<config::BackendId> rest;
+    for (config::BackendId id = 0; id < 3; ++id) {
+      if (backends[id].endpoint != broker.local) rest.push_back(id);
+    }
+    for (const size_t i : which) {
+      b.engine().shared().status.set(rest[i], {engine::Availability::drain, 0, 0});
+    }
+    const RawEnd second = next_broker(b.send(broker, broker.segment(kRst)), broker);
+    if (which.size() == 1) assert_true(second.local == backends[rest[1 - which[0]]].endpoint);
+  }
+}
+
 // In mode tcp without a header nothing is ours to send, and the client may wait for the server to
 // speak first: the handshake is completed all the same, and again if that was lost.
 void test_a_server_speaks_first(void** /*state*/) {
@@ -482,12 +505,19 @@ int main() {
   using namespace mqlb::tests;
   if (!start_eal()) return 1;
   const CMUnitTest tests[] = {
-      BENCH_TEST(test_a_broker_leaves),       BENCH_TEST(test_bytes_behind_the_connect),
-      BENCH_TEST(test_the_client_leaves),     BENCH_TEST(test_nobody_is_left),
-      ENGINE_TEST(test_many_clients_move_on), BENCH_TEST(test_new_clients_come_first),
-      BENCH_TEST(test_a_broker_that_spoke),   BENCH_TEST(test_answer_timeout),
-      BENCH_TEST(test_who_is_blamed),         BENCH_TEST(test_a_broker_answers_fin),
-      BENCH_TEST(test_a_broker_goes_dark),    BENCH_TEST(test_a_server_speaks_first),
+      BENCH_TEST(test_a_broker_leaves),
+      BENCH_TEST(test_bytes_behind_the_connect),
+      BENCH_TEST(test_the_client_leaves),
+      BENCH_TEST(test_nobody_is_left),
+      ENGINE_TEST(test_many_clients_move_on),
+      BENCH_TEST(test_new_clients_come_first),
+      BENCH_TEST(test_a_broker_that_spoke),
+      BENCH_TEST(test_answer_timeout),
+      BENCH_TEST(test_who_is_blamed),
+      BENCH_TEST(test_a_broker_answers_fin),
+      BENCH_TEST(test_a_broker_goes_dark),
+      BENCH_TEST(test_a_server_speaks_first),
+      BENCH_TEST(test_a_broker_drains_meanwhile),
   };
   return cmocka_run_group_tests_name("retry", tests, nullptr, nullptr);
 }

@@ -180,7 +180,7 @@ void test_down_by_command(void**) {
   assert_int_equal(w.state(0), Availability::up);
   assert_in_range(w.states.row(0, w.now).taking, 0, 1);
   w.load(0, 100);
-  w.pool().close_on_down = false;
+  w.pool().close_on_down = config::CloseOnDown::off;
   w.pool().backends[0].state = AdminState::down;
   w.adopt();
   w.pass(1s);
@@ -335,12 +335,30 @@ void test_who_loses_flows(void**) {
   assert_int_equal(w.closed[1], 0);
   assert_int_equal(w.closed[2], 0);
   World v;
-  v.pool().close_on_down = false;
+  v.pool().close_on_down = config::CloseOnDown::off;
   v.adopt();
   v.load(0, 100);
   v.states.set_check(0, false, "x", v.now);
   v.pass(1s);
   assert_int_equal(v.closed[0], 0);
+}
+
+// A broker that says itself that it takes nobody moves its clients at its own pace, where the pool
+// wants that; one that says nothing cannot.
+void test_a_broker_that_leaves(void**) {
+  World w;
+  w.pool().close_on_down = config::CloseOnDown::unanswered;
+  w.adopt();
+  for (BackendId id = 0; id < 3; ++id) w.load(id, 100);
+  w.states.set_check(0, false, "HTTP status 503, not 200", w.now, true);
+  w.states.set_check(1, false, "connection refused", w.now);
+  w.pass(1s);
+  assert_int_equal(w.state(0), Availability::down);
+  assert_int_equal(w.closed[0], 0);
+  assert_int_equal(w.closed[1], 100);
+  w.states.set_check(0, false, "timeout", w.now);
+  w.pass(1s);
+  assert_int_equal(w.closed[0], 100);
 }
 
 void test_an_id_that_means_another_backend(void**) {
@@ -380,6 +398,7 @@ int main() {
       cmocka_unit_test(test_nobody_is_sent_nowhere),
       cmocka_unit_test(test_control_that_was_away_does_not_catch_up),
       cmocka_unit_test(test_who_loses_flows),
+      cmocka_unit_test(test_a_broker_that_leaves),
       cmocka_unit_test(test_an_id_that_means_another_backend),
   };
   return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -131,7 +131,7 @@ Model all_settings_changed() {
   pool.slow_start = seconds(60);
   pool.load_factor = 125;
   pool.close_rate = 50;
-  pool.close_on_down = false;
+  pool.close_on_down = config::CloseOnDown::off;
   pool.max_fails = 7;
   pool.fail_timeout = milliseconds(8000);
   pool.backends = {{"a", endpoint("[2001:db8::11]:1883"), 7, config::AdminState::drain, 500},

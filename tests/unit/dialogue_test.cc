@@ -53,6 +53,8 @@ void expect(const config::Check& check, const Row& row) {
     if (!verdict) fail_msg("%s: no verdict", row.why);
     if (verdict->why != row.why) fail_msg("%s: says %s", row.why, verdict->why.c_str());
     if (verdict->passed != row.passed || verdict->orderly != row.orderly) fail_msg("%s", row.why);
+    // A proper answer that is not the one hoped for is the broker's own word.
+    if (verdict->said_so != (!row.passed && row.orderly)) fail_msg("%s", row.why);
   }
 }
 
@@ -151,6 +153,7 @@ void test_endless(void**) {
 void test_unanswered(void**) {
   const auto mqtt = make(check_of(CheckKind::mqtt));
   assert_string_equal(mqtt->unanswered("closed").why.c_str(), "closed without CONNACK");
+  assert_false(mqtt->unanswered("closed").said_so);
   (void)mqtt->read(base::as_bytes(" "));
   assert_string_equal(mqtt->unanswered("timeout").why.c_str(), "timeout within CONNACK");
   const auto http = make(check_of(CheckKind::http));

@@ -53,7 +53,7 @@ class Bench {
     shared->boot_id = 0x123456789abcdef0;
     monitor = std::make_unique<HealthMonitor>(
         *shared, seed, [this](config::PortId port, base::Bytes frame) { sent(port, frame); },
-        [this](config::BackendId id, bool healthy, std::string_view why, Instant) {
+        [this](config::BackendId id, bool healthy, std::string_view why, bool, Instant) {
           reports.push_back({id, healthy, std::string(why), now});
         },
         [this](config::BackendId id, Instant) { cleared.push_back(id); });
