@@ -43,6 +43,8 @@ namespace mqlb::base {
     "TCP segment of no flow; RST withheld (is one, or rate limit)")                                \
   X(source_denied, "source-denied", "the listener's lists refuse the client's address")            \
   X(listener_full, "listener-full", "the listener has all the connections it may have")            \
+  X(handshake_stale, "handshake-stale",                                                            \
+    "first bytes long after the SYN, to a listener with limits: the client may have given up")     \
   X(listener_rate, "listener-rate", "more connections per second than the listener may take")      \
   X(source_full, "source-full", "the client's source has all the connections it may have")         \
   X(source_rate, "source-rate", "more connections per second than a source may make")              \

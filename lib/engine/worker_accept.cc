@@ -146,6 +146,13 @@ bool Worker::try_accept(wire::Packet& packet, const Frame& frame, uint16_t vip) 
   const base::Seq32 iss = tcp.ack() - 1;
   const auto negotiated = cookies_.check(client, local, tcp.seq() - 1, iss, tsecr, context_.now);
   if (!negotiated) return false;
+  // A device that gave up leaves its kernel to repeat the CONNECT, which would take over the
+  // session of its next connection. Our timestamps tell; without them nobody knows.
+  constexpr auto kStale = static_cast<uint32_t>(kStaleHandshake / std::chrono::milliseconds(1));
+  if (offers_[*listener].asks && tsecr && cookies_.timestamp(context_.now) - *tsecr > kStale) {
+    reset_unknown(context_, packet, frame, Drop::handshake_stale, Event::rst_to_client);
+    return true;
+  }
 
   const FlowIndex index = try_add(packet, frame, vip, *listener);
   if (index == flow::kNoFlow) return true;

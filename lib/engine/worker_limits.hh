@@ -27,6 +27,10 @@ inline constexpr int32_t kPlausible = 1 << 24;
 // filled.
 inline constexpr int32_t kFarAhead = 1 << 20;
 
+// How long after our SYN-ACK a listener with limits takes what a client sends: who was turned away
+// meanwhile may have given up, and come back by another connection.
+inline constexpr base::Duration kStaleHandshake = std::chrono::seconds(5);
+
 // When bytes of an incomplete CONNECT are acknowledged.
 inline constexpr base::Duration kAckDelay = std::chrono::milliseconds(20);
 inline constexpr uint32_t kAckAtOnce = 8192;

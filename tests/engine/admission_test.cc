@@ -117,6 +117,32 @@ void test_limits_hold_at_the_cookie(void** /*state*/) {
   }
 }
 
+// What a client that was turned away sends long after its SYN may be of a connection that it has
+// given up, and would take over the session of its next one.
+void test_who_may_have_given_up(void** /*state*/) {
+  for (const bool limited : {false, true}) {
+    for (const auto late : {4s, 6s}) {
+      Setup setup = default_setup(615);
+      if (limited) limits(setup).connect_rate = {1000, 1000};
+      Bench& b = new_bench(setup);
+      RawEnd client = raw_client(4000);
+      client.timestamps = true;
+      const SentFrames answer = b.send(client, client.segment(kSyn));
+      assert_int_equal(answer.size(), 1);
+      client.nxt += 1;
+      client.peer = answer[0].segment.seq + 1U;
+      client.tsecr = answer[0].segment.timestamps->value;
+      b.pass(late);
+      const SentFrames sent = b.send(client, client.segment(kAck));
+      const bool stale = limited && late > 5s;
+      assert_int_equal(b.count(Event::cookie_accepted), stale ? 0 : 1);
+      assert_int_equal(b.count(Drop::handshake_stale), stale ? 1 : 0);
+      assert_int_equal(sent.size(), stale ? 1 : 0);
+      if (stale) assert_true(sent[0].segment.flags == kRst && sent[0].segment.seq == client.peer);
+    }
+  }
+}
+
 // However many SYNs come in a source's name, it may come itself.
 void test_forged_syns_take_nothing(void** /*state*/) {
   Setup setup = default_setup(620);
@@ -502,6 +528,7 @@ int main() {
   const CMUnitTest tests[] = {
       BENCH_TEST(test_limits_hold_at_the_syn),
       BENCH_TEST(test_limits_hold_at_the_cookie),
+      BENCH_TEST(test_who_may_have_given_up),
       BENCH_TEST(test_forged_syns_take_nothing),
       BENCH_TEST(test_a_refusal_takes_nothing_else),
       BENCH_TEST(test_lists),
