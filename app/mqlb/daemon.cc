@@ -280,6 +280,7 @@ config::IdUse Daemon::id_use() const {
       return core.loop->core().objects().snats[id].value() > 0;
     });
   };
+  use.fresh = [this](config::BackendId id) { return states_->is_fresh(id); };
   return use;
 }
 

@@ -85,6 +85,23 @@ class Slots {
   size_t most_;
 };
 
+// What a pool's tables are built from. A backend's name alone decides its places, so that balancers
+// with the same names agree. Without weight it gets none, and the others keep their indices.
+struct Members {
+  std::vector<maglev::Member> all, settled;
+  size_t fresh = 0;
+
+  template <typename Backends>  // by BackendId
+  Members(const std::vector<BackendId>& ids, const Backends& backends) {
+    for (const BackendId id : ids) {
+      const BackendEntry& b = backends[id];
+      all.push_back({b.name, b.weight});
+      settled.push_back({b.name, b.fresh ? 0 : b.weight});
+      if (b.fresh) ++fresh;
+    }
+  }
+};
+
 class Compiler {
  public:
   Compiler(const Model& model, const Snapshot* previous, const IdUse& in_use)
@@ -108,10 +125,11 @@ class Compiler {
   Result<void> place_listeners();
   [[nodiscard]] ListenerEntry make_listener(const Listener& l) const;
   [[nodiscard]] PoolId pool_id(const std::string& name) const;
+  [[nodiscard]] bool is_fresh(size_t id, const Pool& pool, const Backend& backend) const;
   void fill_pools();
-  [[nodiscard]] const maglev::Table* previous_table(size_t pool,
-                                                    const std::vector<maglev::Member>& members,
-                                                    uint32_t size) const;
+  void fill_tables(PoolEntry& entry, size_t id, uint32_t size) const;
+  [[nodiscard]] maglev::Table table_of(size_t pool, const std::vector<maglev::Member>& members,
+                                       uint32_t size) const;
   void retire_pools();
 
   [[nodiscard]] bool listener_in_use(size_t id) const {
@@ -225,8 +243,9 @@ Result<void> Compiler::place_backends() {
     }
   }
   for (size_t p = 0; p < model_.pools.size(); ++p) {
+    const Pool& pool = model_.pools[p];
     for (size_t b = 0; b < backend_ids_[p].size(); ++b) {
-      const Backend& backend = model_.pools[p].backends[b];
+      const Backend& backend = pool.backends[b];
       size_t& id = backend_ids_[p][b];
       if (id == kNone) id = backends_.place([this](size_t i) { return backend_in_use(i); });
       if (id == kNone) {
@@ -244,9 +263,18 @@ Result<void> Compiler::place_backends() {
       entry.backup = backend.backup;
       entry.max_connections = backend.max_connections;
       entry.retired = false;
+      entry.fresh = is_fresh(id, pool, backend);
     }
   }
   return {};
+}
+
+// A backup is kept from clients for good, so they need not wait for it.
+bool Compiler::is_fresh(size_t id, const Pool& pool, const Backend& backend) const {
+  if (!previous_ || backend.backup) return false;
+  const bool added = id >= previous_->backends.size() || previous_->backends[id].retired;
+  if (added) return pool.slow_start.count() > 0 || backend.state != AdminState::up;
+  return in_use_.fresh && in_use_.fresh(static_cast<BackendId>(id));
 }
 
 // Flows of a retired backend go on to be sent to the next hop it had.
@@ -342,19 +370,23 @@ PoolId Compiler::pool_id(const std::string& name) const {
   return static_cast<PoolId>(pool_ids_[static_cast<size_t>(pool - model_.pools.begin())]);
 }
 
-// The table that the pool has now, if it was built from the same: most commands leave it alone, and
-// building is what costs in a compile.
-const maglev::Table* Compiler::previous_table(size_t pool,
-                                              const std::vector<maglev::Member>& members,
-                                              uint32_t size) const {
-  if (!previous_ || pool >= previous_->pools.size()) return nullptr;
-  const PoolEntry& now = previous_->pools[pool];
-  if (now.table.size() != size || now.backends.size() != members.size()) return nullptr;
-  for (size_t i = 0; i < members.size(); ++i) {
-    const BackendEntry& b = previous_->backends[now.backends[i]];
-    if (b.name != members[i].name || b.weight != members[i].weight) return nullptr;
+void Compiler::fill_tables(PoolEntry& entry, size_t id, uint32_t size) const {
+  const Members members(entry.backends, backends_);
+  entry.table = table_of(id, members.all, size);
+  if (members.fresh > 0) entry.settled = table_of(id, members.settled, size);
+}
+
+// One that the pool has now, if it was built from the same: most commands leave tables alone, and
+// building them is what costs in a compile.
+maglev::Table Compiler::table_of(size_t pool, const std::vector<maglev::Member>& members,
+                                 uint32_t size) const {
+  if (previous_ && pool < previous_->pools.size()) {
+    const PoolEntry& now = previous_->pools[pool];
+    const Members had(now.backends, previous_->backends);
+    if (now.table.size() == size && had.all == members) return now.table;
+    if (now.settled.size() == size && had.settled == members) return now.settled;
   }
-  return &now.table;
+  return maglev::Table::build(members, size);
 }
 
 void Compiler::fill_pools() {
@@ -383,14 +415,8 @@ void Compiler::fill_pools() {
         entry.snats.push_back(snat_ids_.at(address));
       }
     }
-    // A backend's name alone decides its places, so that balancers with the same names agree.
-    std::vector<maglev::Member> members;
-    for (size_t b = 0; b < pool.backends.size(); ++b) {
-      members.push_back({pool.backends[b].name, pool.backends[b].weight});
-      entry.backends.push_back(static_cast<BackendId>(backend_ids_[p][b]));
-    }
-    const maglev::Table* same = previous_table(pool_ids_[p], members, pool.table_size);
-    entry.table = same ? *same : maglev::Table::build(members, pool.table_size);
+    for (const size_t b : backend_ids_[p]) entry.backends.push_back(static_cast<BackendId>(b));
+    fill_tables(entry, pool_ids_[p], pool.table_size);
     entry.check = pool.check;
     pools_[pool_ids_[p]] = std::move(entry);
   }
@@ -402,6 +428,7 @@ void Compiler::retire_pools() {
     if (!pools_[i].retired) continue;
     pools_[i].backends.clear();
     pools_[i].table = {};
+    pools_[i].settled = {};
     pools_[i].check = {};
   }
 }

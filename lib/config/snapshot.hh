@@ -61,6 +61,7 @@ struct BackendEntry {
   NextHopId next_hop = 0;
   PortId port = 0;
   bool retired = false;
+  bool fresh = false;  // added lately, and not known to have all of its clients yet
 };
 
 struct SnatEntry {
@@ -90,6 +91,7 @@ struct PoolEntry {
   std::vector<SnatId> snats;
   std::vector<BackendId> backends;  // index in the Maglev table -> id
   maglev::Table table;              // empty when the pool has no backend
+  maglev::Table settled;            // without those that are fresh; empty if none or all are
   bool retired = false;
   Check check{};
 };
@@ -135,19 +137,23 @@ struct Snapshot {
   Settings settings;
 };
 
-// Says whether any core still holds flows of a retired object, so that its id may be used again.
+// What the running balancer knows of ids: whether any core still holds flows of a retired object,
+// so that its id may be used again, and which backends have been added and never had all of their
+// clients since.
 struct IdUse {
   std::function<bool(ListenerId)> listener;
   std::function<bool(BackendId)> backend;
   std::function<bool(SnatId)> snat;
+  std::function<bool(BackendId)> fresh{};
 };
 
 // model: valid. previous: the snapshot now in force on every core, or null at start. Objects are
 // the same if their identity is: listener (name, endpoint), pool (name), backend (pool, name,
 // endpoint), SNAT address, next hop (address, port). An id is given to another object only if
 // `previous` had it retired already and in_use denies it; without in_use it never is. Listeners and
-// SNAT addresses of which that is true have no address any more. Fails when a limit above is
-// reached.
+// SNAT addresses of which that is true have no address any more. A backend that `previous` does not
+// have, or has retired, is fresh if something keeps it from its clients at first. Fails when a
+// limit above is reached.
 [[nodiscard]] base::Result<std::unique_ptr<const Snapshot>> compile(const Model& model,
                                                                     const Snapshot* previous,
                                                                     const IdUse& in_use);

@@ -41,6 +41,7 @@ void BackendStates::adopt(const config::Snapshot& snapshot, Instant now) {
     Entry& e = entries_[i];
     if (backend.retired) {
       e.active = false;
+      e.fresh = false;
       continue;
     }
     if (e.active && e.endpoint == backend.endpoint && e.pool == backend.pool) continue;
@@ -50,6 +51,7 @@ void BackendStates::adopt(const config::Snapshot& snapshot, Instant now) {
     e.pool = backend.pool;
     e.since = now;
     e.starts_slowly = running;
+    e.fresh = running;
   }
   advance(now);
 }
@@ -153,6 +155,7 @@ void BackendStates::start_slowly(Entry& e, const config::PoolEntry& pool, Instan
   const Duration elapsed = now - e.since;
   if (elapsed >= pool.slow_start) {
     e.starts_slowly = false;
+    e.fresh = false;
     return;
   }
   const double share =
@@ -236,7 +239,7 @@ void BackendStates::close_flows(BackendId id, Duration elapsed) {
 
 void BackendStates::publish(BackendId id) {
   const Entry& e = entries_[id];
-  status_.set(id, {e.state, e.withheld, e.load_limit});
+  status_.set(id, {e.state, e.withheld, e.load_limit, e.fresh});
 }
 
 BackendStates::Row BackendStates::row(BackendId id, Instant now) const {

@@ -57,6 +57,12 @@ class BackendStates {
   };
   [[nodiscard]] Row row(config::BackendId id, base::Instant now) const;
 
+  // Added while the balancer ran, and has not been through its slow start since, be it that it was
+  // never up for so long.
+  [[nodiscard]] bool is_fresh(config::BackendId id) const {
+    return id < entries_.size() && entries_[id].fresh;
+  }
+
  private:
   struct Entry {
     bool active = false;
@@ -74,6 +80,7 @@ class BackendStates {
     std::string why;
     base::Instant since{};
     bool starts_slowly = false;
+    bool fresh = false;  // its clients are still where they were before it was added
     uint16_t withheld = 0;
     uint32_t load_limit = 0;
     double owed = 0;  // flows that may be closed now

@@ -19,6 +19,7 @@ struct BackendStatus {
   Availability availability = Availability::up;
   uint16_t withheld = 0;    // of 65,536ths of its clients, in slow start
   uint32_t load_limit = 0;  // flows above which it passes clients on, from the load factor; 0: none
+  bool fresh = false;       // added, and did not have all of its clients yet
 };
 
 // Written by the control thread. What nobody set takes all clients.
@@ -27,10 +28,10 @@ class alignas(base::kCacheLine) BackendStatusTable {
   [[nodiscard]] BackendStatus lookup(config::BackendId id) const {
     const uint64_t word = entries_[id].load(std::memory_order_relaxed);
     return {static_cast<Availability>(word & 0xff), static_cast<uint16_t>(word >> 16),
-            static_cast<uint32_t>(word >> 32)};
+            static_cast<uint32_t>(word >> 32), (word >> 8 & 1) != 0};
   }
   void set(config::BackendId id, const BackendStatus& status) {
-    const uint64_t word = static_cast<uint64_t>(status.availability) |
+    const uint64_t word = static_cast<uint64_t>(status.availability) | uint64_t{status.fresh} << 8 |
                           uint64_t{status.withheld} << 16 | uint64_t{status.load_limit} << 32;
     if (entries_[id].load(std::memory_order_relaxed) != word) {
       entries_[id].store(word, std::memory_order_relaxed);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 
 namespace mqlb::engine {
 
@@ -142,15 +143,44 @@ uint32_t Selector::weight(BackendId id) const {
   return snapshot_.backends[id].weight * (kWhole - status_.lookup(id).withheld);
 }
 
+Standing Selector::judge(BackendId id, uint64_t hash) const {
+  const Standing standing = judge(id);
+  const bool withholds =
+      standing == Standing::takes && share_of(hash) < status_.lookup(id).withheld;
+  return withholds ? Standing::slow_start : standing;
+}
+
+// The snapshot says so until the next one, even when it has all of its clients.
+bool Selector::is_fresh(BackendId id) const {
+  return snapshot_.backends[id].fresh && status_.lookup(id).fresh;
+}
+
 void Selector::by_hash(const PoolEntry& pool, uint64_t hash, Choice& choice) const {
+  if (!pool.settled.empty()) return by_hash_with_fresh(pool, hash, choice);
   pool.table.walk(hash, [&](MemberIndex m) {
     const BackendId id = pool.backends[m];
-    Standing standing = judge(id);
-    if (standing == Standing::takes && share_of(hash) < status_.lookup(id).withheld) {
-      standing = Standing::slow_start;
-    }
-    return choice.offer(id, standing);
+    return choice.offer(id, judge(id, hash));
   });
+}
+
+// From the first fresh backend that does not take the client, on the way that it went before there
+// were any; those that are not on it come last.
+void Selector::by_hash_with_fresh(const PoolEntry& pool, uint64_t hash, Choice& choice) const {
+  std::bitset<config::kMaxBackends> met;
+  bool more = true;
+  bool leaves = false;
+  const auto offer = [&](MemberIndex m) {
+    if (met.test(m)) return true;
+    met.set(m);
+    const BackendId id = pool.backends[m];
+    const Standing standing = judge(id, hash);
+    leaves = leaves || (standing != Standing::takes && is_fresh(id));
+    more = choice.offer(id, standing);
+    return more;
+  };
+  pool.table.walk(hash, [&](MemberIndex m) { return offer(m) && !leaves; });
+  if (more && leaves) pool.settled.walk(hash, offer);
+  if (more && leaves) pool.table.walk(hash, offer);
 }
 
 Standing Selector::best_standing(const PoolEntry& pool) const {

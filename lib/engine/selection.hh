@@ -2,7 +2,8 @@
 //
 // The Maglev table holds the configured backends, whatever their state, and one that takes no
 // client is passed over in the table's own order. So only its clients go elsewhere, spread over all
-// others, and they return when it does.
+// others, and they return when it does. One that was added has its clients come to it likewise,
+// from where they were: as long as it does not take a client, the table without it decides.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +21,7 @@ namespace mqlb::engine {
 enum class Standing : uint8_t {
   takes,
   over_load,   // above its load limit
-  slow_start,  // it is back, but does not take this client's key yet
+  slow_start,  // it is back or new, and does not take this client's key yet
   backup,      // for when no other is left
   failing,     // connections to it failed lately
   draining,    // for when all others are gone
@@ -81,9 +82,12 @@ class Selector {
   class Choice;
 
   void by_hash(const config::PoolEntry& pool, uint64_t hash, Choice& choice) const;
+  void by_hash_with_fresh(const config::PoolEntry& pool, uint64_t hash, Choice& choice) const;
   void by_turns(const config::PoolEntry& pool, Turns& turns, Choice& choice) const;
   void by_load(const config::PoolEntry& pool, uint64_t hash, Choice& choice) const;
   [[nodiscard]] Standing judge(config::BackendId id) const;
+  [[nodiscard]] Standing judge(config::BackendId id, uint64_t hash) const;
+  [[nodiscard]] bool is_fresh(config::BackendId id) const;
   // Of those that stand best; `full` or below if none may be asked.
   [[nodiscard]] Standing best_standing(const config::PoolEntry& pool) const;
   [[nodiscard]] uint32_t weight(config::BackendId id) const;

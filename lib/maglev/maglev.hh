@@ -19,6 +19,8 @@ namespace mqlb::maglev {
 struct Member {
   std::string name;     // what its permutation is derived from; unique
   uint32_t weight = 1;  // a member of weight 0 gets no slot, any other at least one
+
+  friend bool operator==(const Member&, const Member&) = default;
 };
 
 // The index of a member in the list that the table was built from.

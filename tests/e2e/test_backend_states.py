@@ -178,6 +178,24 @@ def test_slow_start_brings_its_clients_back_and_moves_no_other(lb, sinks, gone):
     assert homes(lb, ids) == before
 
 
+def test_slow_start_of_an_added_backend_moves_clients_to_it_only(balancer, sink_hosts, sinks):
+    with balancer(daemon.pool(POOL, sink_hosts[:-1])) as lb:
+        lb.commands(f"pool set {POOL} slow-start 4")
+        ids = [f"added-{i}" for i in range(60)]
+        last = homes(lb, ids)
+        added = sinks[-1].name
+        lb.commands(daemon.backend_line(POOL, sink_hosts[-1]))
+        taking = 0
+        while taking < 100:
+            taking = row(lb, added)["taking_percent"]
+            now = homes(lb, ids)
+            moved = {i for i in ids if now[i] != last[i]}
+            assert {now[i] for i in moved} <= {added}
+            last = now
+            lb.commands(f"pool set {POOL} close-rate {500 + taking}")  # a snapshot of its own
+        assert added in last.values()
+
+
 def test_failed_connections_take_a_broker_out_for_a_time(balancer, sink_hosts, topology, sinks):
     with balancer(daemon.pool(POOL, sink_hosts, f"pool set {POOL} fail-timeout 2000")) as lb:
         victim = sinks[0]

@@ -27,7 +27,9 @@ class World {
 
   config::Pool& pool() { return model.pools[0]; }
   void adopt() {
-    auto next = config::compile(model, snapshot.get(), {});
+    config::IdUse use;
+    use.fresh = [this](BackendId id) { return states.is_fresh(id); };
+    auto next = config::compile(model, snapshot.get(), use);
     assert_true(next.has_value());
     states.adopt(**next, now);
     snapshot = std::move(*next);
@@ -216,6 +218,71 @@ void test_slow_start(void**) {
   assert_int_equal(w.status->lookup(3).withheld, 65535);
 }
 
+// A backend is fresh from when it is added until it has been through its slow start; one that
+// returns is not.
+void test_who_is_fresh(void**) {
+  World w;
+  w.pool().slow_start = 100s;
+  w.adopt();
+  w.states.set_check(0, false, "x", w.now);
+  w.states.set_check(0, true, "", w.now);
+  for (BackendId id = 0; id < 4; ++id) assert_false(w.states.is_fresh(id));
+  config::Backend added;
+  added.name = "added";
+  added.endpoint = endpoint("198.18.1.77:1883");
+  w.pool().backends.push_back(added);
+  const auto assert_fresh = [&](bool fresh) {
+    assert_int_equal(w.states.is_fresh(3), fresh);
+    assert_int_equal(w.status->lookup(3).fresh, fresh);
+    w.adopt();  // an unrelated change
+    assert_int_equal(w.states.is_fresh(3), fresh);
+    assert_int_equal(w.snapshot->backends[3].fresh, fresh);
+    assert_int_equal(w.snapshot->pools[0].settled.empty(), !fresh);
+  };
+  w.adopt();
+  assert_true(w.snapshot->backends[3].fresh);
+  assert_fresh(true);
+  w.pass(50s, 100ms);
+  assert_fresh(true);
+  // Its slow start begins anew.
+  w.states.set_check(3, false, "x", w.now);
+  assert_fresh(true);
+  w.pass(200s, 100ms);
+  assert_fresh(true);
+  w.states.set_check(3, true, "", w.now);
+  w.pass(99s, 100ms);
+  assert_fresh(true);
+  w.pass(2s, 100ms);
+  assert_fresh(false);
+  w.states.set_check(3, false, "x", w.now);
+  w.states.set_check(3, true, "", w.now);
+  assert_int_equal(w.status->lookup(3).withheld, 65535);
+  assert_fresh(false);
+  // Removed and added again.
+  w.pool().backends.pop_back();
+  w.adopt();
+  assert_false(w.states.is_fresh(3));
+  w.pool().backends.push_back(added);
+  w.adopt();
+  assert_fresh(true);
+  // Added in maintenance, even without slow start.
+  w.pool().backends.pop_back();
+  w.pool().slow_start = 0s;
+  w.adopt();
+  w.pool().backends.push_back(added);
+  w.adopt();
+  assert_fresh(false);
+  w.pool().backends.pop_back();
+  w.adopt();
+  added.state = AdminState::maintenance;
+  w.pool().backends.push_back(added);
+  w.adopt();
+  assert_fresh(true);
+  w.pool().backends[3].state = AdminState::up;
+  w.adopt();
+  assert_fresh(false);
+}
+
 void test_load_limits(void**) {
   World w;
   w.pool().load_factor = 150;
@@ -392,6 +459,7 @@ int main() {
       cmocka_unit_test(test_commands),
       cmocka_unit_test(test_down_by_command),
       cmocka_unit_test(test_slow_start),
+      cmocka_unit_test(test_who_is_fresh),
       cmocka_unit_test(test_load_limits),
       cmocka_unit_test(test_pace_of_a_drain),
       cmocka_unit_test(test_another_pace),

@@ -149,6 +149,53 @@ void table_follows_changes(void** state) {
   }
 }
 
+// The table that goes with it has the others, at their indices, as they were before.
+void who_is_added_is_fresh(void** state) {
+  History& h = *static_cast<History*>(*state);
+  Model m = sample_model();
+  m.pools[0].slow_start = std::chrono::seconds(10);
+  const config::Backend added{"broker0", endpoint("198.18.1.10:1883"), 1};
+  const Snapshot& one = h.next(m);
+  for (const config::BackendEntry& b : one.backends) assert_false(b.fresh);
+  assert_true(one.pools[0].settled.empty());
+  const auto before = one.pools[0].table.slots();
+  const std::vector<mqlb::maglev::MemberIndex> was(before.begin(), before.end());
+  m.pools[0].backends.insert(m.pools[0].backends.begin(), added);
+  std::set<unsigned> known;
+  h.use.fresh = [&](config::BackendId id) { return known.contains(id); };
+  for (const bool again : {false, true}) {
+    const Snapshot& two = h.next(m);
+    const unsigned id = backend_id(two, "broker0");
+    for (unsigned i = 0; i < two.backends.size(); ++i) {
+      assert_int_equal(two.backends[i].fresh, i == id);
+    }
+    const auto settled = two.pools[0].settled.slots();
+    assert_int_equal(settled.size(), was.size());
+    for (size_t i = 0; i < was.size(); ++i) assert_int_equal(settled[i], was[i] + 1);
+    if (!again) known = {id};
+  }
+  // Of a new pool all are, so there is nowhere else to go.
+  m.pools.push_back(m.pools[0]);
+  m.pools[1].name = "other";
+  for (auto& b : m.pools[1].backends) b.endpoint.port = 1999;
+  const Snapshot& three = h.next(m);
+  const auto other = std::find_if(three.pools.begin(), three.pools.end(),
+                                  [](const config::PoolEntry& p) { return p.name == "other"; });
+  for (const config::BackendId id : other->backends) assert_true(three.backends[id].fresh);
+  assert_true(other->settled.empty());
+  known.clear();
+  const Snapshot& four = h.next(m);
+  for (const config::BackendEntry& b : four.backends) assert_false(b.fresh);
+  for (const config::PoolEntry& p : four.pools) assert_true(p.settled.empty());
+  // Nobody waits for a backup, nor for one that has all of its clients at once.
+  m.pools[0].backends.push_back({"spare", endpoint("198.18.1.20:1883"), 1});
+  m.pools[0].backends.back().backup = true;
+  m.pools[1].slow_start = std::chrono::seconds(0);
+  m.pools[1].backends.push_back({"more", endpoint("198.18.1.21:1883"), 1});
+  const Snapshot& five = h.next(m);
+  for (const config::BackendEntry& b : five.backends) assert_false(b.fresh);
+}
+
 void ids_are_stable(void** state) {
   History& h = *static_cast<History*>(*state);
   Model m = sample_model();
@@ -341,6 +388,7 @@ int main() {
       WITH_HISTORY(backends_share_a_gateway),
       WITH_HISTORY(table_depends_on_names_only),
       WITH_HISTORY(table_follows_changes),
+      WITH_HISTORY(who_is_added_is_fresh),
       WITH_HISTORY(ids_are_stable),
       WITH_HISTORY(removed_backend_retires_and_revives),
       WITH_HISTORY(id_is_reused_when_unused),
