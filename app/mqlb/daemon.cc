@@ -168,7 +168,9 @@ Daemon::~Daemon() {
 
 void Daemon::advance() {
   void* object = nullptr;
-  while (rte_ring_dequeue(fabric_->to_control(), &object) == 0) {
+  // No more than what is there: whoever sends faster than this reads must not hold control up.
+  for (unsigned n = rte_ring_count(fabric_->to_control());
+       n > 0 && rte_ring_dequeue(fabric_->to_control(), &object) == 0; --n) {
     auto* m = static_cast<rte_mbuf*>(object);
     // Each takes what is its own.
     const base::MutableBytes frame{rte_pktmbuf_mtod(m, uint8_t*), m->data_len};

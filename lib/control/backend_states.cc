@@ -51,6 +51,11 @@ void BackendStates::adopt(const config::Snapshot& snapshot, Instant now) {
     e.pool = backend.pool;
     e.since = now;
     e.starts_slowly = running;
+    const config::Check& check = snapshot.pools[backend.pool].check;
+    // Checks will say more; until then nobody goes where the pool wants it so.
+    e.checked_down =
+        check.kind != config::CheckKind::none && check.initial == config::CheckInitial::down;
+    if (e.checked_down) e.check_why = "not checked yet";
     e.fresh = running;
   }
   advance(now);

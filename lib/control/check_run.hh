@@ -30,6 +30,10 @@ class CheckRun {
   void start(base::Instant now) { tcp_.connect(now); }
   void receive(const wire::Packet& packet, base::Instant now);
   void advance(base::Instant now);
+  // So much time passed in which nobody looked at what came: it is not the broker's.
+  void postpone(base::Duration by) {
+    if (!verdict_) started_ += by;
+  }
   // Ends at once; there will be no verdict if there is none yet.
   void abort() { tcp_.abort(); }
 

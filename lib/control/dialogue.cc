@@ -133,6 +133,11 @@ class MqttDialogue final : public Dialogue {
     }
     const VariableByte length = read_variable(bytes.subspan(1));
     if (length.kind == VariableByte::Kind::cut) return std::nullopt;
+    // A broker that knows MQTT 3.1.1 alone says so in its own words (its section 3.1.2.2).
+    if (v5_ && length.kind == VariableByte::Kind::whole && length.value == 2) {
+      if (bytes.size() < 4) return std::nullopt;
+      return refused("CONNACK of MQTT 3: the broker does not speak MQTT 5");
+    }
     if (length.kind == VariableByte::Kind::bad || length.value < (v5_ ? 3U : 2U) ||
         (!v5_ && length.value > 2) || length.value > kMostBytes - 5) {
       return malformed("malformed CONNACK: its length is impossible");
@@ -204,12 +209,21 @@ class HttpDialogue final : public Dialogue {
       return malformed("malformed HTTP status line");
     }
     const std::string status(line.substr(kStatusAt, 3));
+    // RFC 9110 section 15.2: another answer follows.
+    if (status[0] == '1') return judge_behind_headers(bytes);
     if (status == std::to_string(expected_)) return passed("HTTP status " + status);
     return refused("HTTP status " + status + ", not " + std::to_string(expected_));
   }
   [[nodiscard]] string_view awaited() const override { return "HTTP status"; }
 
  private:
+  [[nodiscard]] std::optional<Verdict> judge_behind_headers(Bytes bytes) const {
+    constexpr string_view kEnd = "\r\n\r\n";
+    const size_t end = base::as_text(bytes).find(kEnd);
+    if (end == string_view::npos) return std::nullopt;
+    return judge(bytes.subspan(end + kEnd.size()));
+  }
+
   std::string path_;
   uint16_t expected_;
   std::string host_;

@@ -195,6 +195,7 @@ void HealthMonitor::abort() {
 }
 
 void HealthMonitor::receive(base::MutableBytes frame, config::PortId port, Instant now) {
+  notice_stall(now);
   if (snapshot_ == nullptr || port >= snapshot_->ports.size()) return;
   wire::Packet packet;
   // The core that passed it on has looked at its checksums.

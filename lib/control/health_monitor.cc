@@ -85,7 +85,16 @@ void HealthMonitor::adopt_backend(BackendId id, Instant now) {
   if (is_new && report_) report_(id, target->record.up(), "not checked yet", false, now);
 }
 
+// A control thread that was held up, say by a long command, has not read the answers meanwhile.
+void HealthMonitor::notice_stall(Instant now) {
+  constexpr Duration kStall = 100ms;
+  const Duration gap = now - std::exchange(looked_at_, now);
+  if (gap < kStall) return;
+  for (auto& [tuple, run] : runs_) run.check.postpone(gap);
+}
+
 void HealthMonitor::advance(Instant now) {
+  notice_stall(now);
   for (size_t id = 0; id < targets_.size(); ++id) {
     if (targets_[id]) begin_if_due(static_cast<BackendId>(id), now);
   }

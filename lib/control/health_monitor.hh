@@ -72,6 +72,7 @@ class HealthMonitor {
 
   void adopt_backend(config::BackendId id, base::Instant now);
   void drop_runs(config::BackendId id);
+  void notice_stall(base::Instant now);
   void begin_if_due(config::BackendId id, base::Instant now);
   void begin(config::BackendId id, const wire::Endpoint& local, base::Instant now);
   [[nodiscard]] std::optional<wire::Endpoint> choose_local(Target& target, base::Instant now);
@@ -95,6 +96,7 @@ class HealthMonitor {
   uint32_t clock_offset_;
   Emit emit_;
   Report report_;
+  base::Instant looked_at_{};  // receive() or advance()
   Clear clear_;
   const config::Snapshot* snapshot_ = nullptr;
   std::vector<std::unique_ptr<Target>> targets_;  // by BackendId; null: not checked

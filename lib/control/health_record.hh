@@ -1,5 +1,6 @@
-// Up or down, from the results of checks: `rise` passed in a row, or `fall` failed in a row. The
-// first result decides at once, since nothing is known yet. Pure: no time, no I/O.
+// Up or down, from the results of checks: `rise` passed in a row, or `fall` failed in a row. A
+// first result that passed decides at once, since nothing is known yet; one that failed does not:
+// the checks themselves may be what is wrong. Pure: no time, no I/O.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,9 @@ class HealthRecord {
       return false;
     }
     ++contrary_;
-    if (known_ && contrary_ < (passed ? rise : fall)) return false;
+    const bool decides = passed && !known_;
     known_ = true;
+    if (!decides && contrary_ < (passed ? rise : fall)) return false;
     up_ = passed;
     contrary_ = 0;
     return true;

@@ -53,6 +53,7 @@ void Addresses::adopt(const config::Snapshot& snapshot) {
   broker_of_.assign(snapshot.backends.size(), 0);
   for (config::BackendId id = 0; id < snapshot.backends.size(); ++id) {
     broker_of_[id] = brokers_.add(snapshot.backends[id].endpoint);
+    broker_addresses_.add({snapshot.backends[id].endpoint.address, 0});
   }
 }
 

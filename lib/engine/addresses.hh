@@ -80,6 +80,10 @@ class Addresses {
   [[nodiscard]] uint16_t broker(const wire::Endpoint& endpoint) const {
     return brokers_.lookup(endpoint);
   }
+  // Whether a backend has the address, or had it; by whatever port.
+  [[nodiscard]] bool is_broker(const wire::IpAddress& address) const {
+    return broker_addresses_.lookup({address, 0}) != EndpointMap::kNone;
+  }
   [[nodiscard]] uint16_t broker_of(config::BackendId backend) const { return broker_of_[backend]; }
   [[nodiscard]] const wire::Endpoint& broker_endpoint(uint16_t broker) const {
     return brokers_[broker];
@@ -96,6 +100,7 @@ class Addresses {
   EndpointMap locals_;                         // address with port 0
   std::vector<LocalAddress> local_;
   EndpointMap brokers_;
+  EndpointMap broker_addresses_;     // with port 0
   std::vector<uint16_t> broker_of_;  // by backend
 };
 

@@ -56,6 +56,8 @@ void Core::adopt(const config::Snapshot& snapshot) {
   sole_worker_ = is_sole(context_.shared.workers);
   sole_proxy_ = is_sole(context_.shared.proxies);
   context_.rst_bucket.set_rate(snapshot.settings.rst_per_second);
+  constexpr uint32_t kStatementsPerSecond = 5'000;  // twice as many as there may be next hops
+  to_control_.set_rate(kStatementsPerSecond);
   if (worker_) worker_->refresh_offers();
   if (proxy_) proxy_->adopt_snapshot();
 }

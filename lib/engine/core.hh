@@ -144,6 +144,7 @@ class alignas(base::kCacheLine) Core {
 
   LocalFirst local_;
   CoreContext context_;
+  TokenBucket to_control_;  // of what neighbours say: a flood must not crowd out answers to checks
   std::unique_ptr<Worker> worker_;
   std::unique_ptr<Proxy> proxy_;
   std::array<PortRules, config::kMaxPorts> rules_;

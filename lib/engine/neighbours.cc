@@ -26,7 +26,7 @@ void Core::answer_arp(wire::Packet& packet, const Frame& frame) {
         wire::build_arp(reply, {own, arp.sender_mac}, {out.data, out.capacity}));
     context_.counters[Event::arp_answered].add();
     context_.output.transmit(frame.port, out);
-  } else if (announcement) {
+  } else if (announcement && to_control_.take(context_.now)) {
     context_.counters[Drop::arp_consumed].add();
     context_.sink.to_control(frame);
   } else {
@@ -59,8 +59,12 @@ void Core::on_neighbour(wire::Packet& packet, const Frame& frame) {
   if (!wire::parse_neighbour({packet.network, length}, message)) {
     context_.output.drop(frame, Drop::bad_neighbour);
   } else if (message.type == wire::Neighbour::advertisement) {
-    context_.counters[Drop::neighbour_consumed].add();
-    context_.sink.to_control(frame);
+    if (to_control_.take(context_.now)) {
+      context_.counters[Drop::neighbour_consumed].add();
+      context_.sink.to_control(frame);
+    } else {
+      context_.output.drop(frame, Drop::neighbour_consumed);
+    }
   } else if (answers_for(message.target, frame.port)) {
     answer_solicitation(message, packet, frame);
   } else {

@@ -17,7 +17,7 @@ using flow::ProxyState;
 namespace {
 
 // For control, at most: a flood toward the ports of checks must not crowd out ARP.
-constexpr uint32_t kCheckSegmentsPerSecond = 10'000;
+constexpr uint32_t kCheckSegmentsPerSecond = 50'000;
 
 }  // namespace
 
@@ -98,13 +98,16 @@ void Proxy::process(std::span<Arrival* const> arrivals) {
   }
 }
 
-// A segment of no flow: control's, if it is for a port that health checks leave from.
+// A segment of no flow: control's, if it is for a port that health checks leave from, and may be a
+// broker's. Others must not use up what answers need.
 void Proxy::take_stray(const Arrival& arrival) {
   const uint16_t port = arrival.packet.tcp().destination_port();
   const LocalAddress* local = context_.addresses.local(arrival.packet.destination());
   if (local != nullptr && local->snat) {
     const config::SnatEntry& snat = context_.snapshot->snats[local->snat_id];
-    if (config::is_check_port(snat.first_port, snat.last_port, port)) {
+    const config::PortRole role = context_.snapshot->ports[arrival.frame->port].role;
+    if (config::is_check_port(snat.first_port, snat.last_port, port) &&
+        role != config::PortRole::client && context_.addresses.is_broker(arrival.packet.source())) {
       if (check_bucket_.take(context_.now)) {
         context_.counters[Drop::check_consumed].add();
         context_.sink.to_control(*arrival.frame);

@@ -338,6 +338,33 @@ void test_changed_frames(void** /*state*/) {
   assert_int_equal(b.dut().unaccounted_frames(), 0);
 }
 
+// What comes to a port that health checks leave from is control's only if it may be a broker's: a
+// flood of others must not use up what answers need.
+void test_ports_of_checks(void** /*state*/) {
+  Bench& b = new_bench(default_setup(213));
+  const wire::Endpoint checks{snat_address(0), 65535};
+  const struct {
+    unsigned port;
+    wire::IpAddress from;
+    const char* drop;
+  } table[] = {
+      {kBrokers, broker_endpoint(0).address, "check-consumed"},
+      {kBrokers, client_address(0), "unknown-flow"},
+      {kClients, broker_endpoint(0).address, "unknown-flow"},
+      {kClients, client_address(0), "unknown-flow"},
+  };
+  for (const auto& row : table) {
+    RawEnd end{row.port, broker_mac(0), {row.from, 18083}, checks, base::Seq32(1), base::Seq32(2)};
+    b.new_drops();
+    (void)b.send(end, end.segment(kAck));
+    const auto drops = b.new_drops();
+    assert_int_equal(drops.size(), 1);
+    if (drops[0] != row.drop && !drops[0].starts_with("unknown-flow"))
+      fail_msg("%s", drops[0].c_str());
+    assert_int_equal(drops[0] == "check-consumed", std::string(row.drop) == "check-consumed");
+  }
+}
+
 }  // namespace
 }  // namespace mqlb::tests
 
@@ -345,9 +372,8 @@ int main() {
   using namespace mqlb::tests;
   if (!start_eal()) return 1;
   const CMUnitTest tests[] = {
-      BENCH_TEST(test_frames_below_tcp),
-      BENCH_TEST(test_frames_of_tcp),
-      BENCH_TEST(test_resets_are_limited),
+      BENCH_TEST(test_ports_of_checks), BENCH_TEST(test_frames_below_tcp),
+      BENCH_TEST(test_frames_of_tcp),   BENCH_TEST(test_resets_are_limited),
       BENCH_TEST(test_changed_frames),
   };
   return cmocka_run_group_tests_name("hostile", tests, nullptr, nullptr);

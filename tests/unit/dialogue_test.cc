@@ -94,7 +94,8 @@ void test_connack_5(void**) {
       {bytes("\x20\x03\x00\x00\x80"), false, "malformed CONNACK: its properties do not fit", false},
       {bytes("\x20\x04\x00\x00\x00\x00"), false, "malformed CONNACK: its properties do not fit",
        false},
-      {bytes("\x20\x02"), false, "malformed CONNACK: its length is impossible", false},
+      {bytes("\x20\x01"), false, "malformed CONNACK: its length is impossible", false},
+      {bytes("\x20\x02\x00\x01"), false, "CONNACK of MQTT 3: the broker does not speak MQTT 5"},
       {bytes("\x20\xff\x7f"), false, "malformed CONNACK: its length is impossible", false},
   };
   for (const Row& row : rows) expect(check, row);
@@ -107,6 +108,9 @@ void test_http(void**) {
       {"HTTP/1.0 200\r\n", true, "HTTP status 200"},
       {"HTTP/1.1 200 \n", true, "HTTP status 200"},
       {"HTTP/1.1 503 Service Unavailable\r\n", false, "HTTP status 503, not 200"},
+      {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n", true, "HTTP status 200"},
+      {"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 102 P\r\n\r\nHTTP/1.1 500 E\r\n", false,
+       "HTTP status 500, not 200"},
       {"HTTP/1.1 2000 OK\r\n", false, "malformed HTTP status line", false},
       {"HTTP/1.1 20 OK\r\n", false, "malformed HTTP status line", false},
       {"HTTP/1.x 200 OK\r\n", false, "malformed HTTP status line", false},
