@@ -25,11 +25,11 @@ def row(lb, name):
 
 
 def homes(lb, ids):
-    return {i: lb.route(i, POOL) for i in ids}
+    return lb.routes(ids, POOL)
 
 
-def connect(load, ids, address):
-    load.start("open", destination=[netns.VIP, 1883], clients=[[i, address, 0] for i in ids])
+def connect(load, ids, address, port=1883):
+    load.start("open", destination=[netns.VIP, port], clients=[[i, address, 0] for i in ids])
     assert [a for a in load.result(timeout=60) if a[0] != 0] == []
 
 
@@ -75,32 +75,101 @@ def test_drain_lets_clients_stay_and_takes_none(lb, topology, sinks, loads, stea
     assert homes(lb, ids) == before
 
 
+class Ends:
+    """Counts the connections of an agent that end, as its clients see them."""
+
+    def __init__(self, load):
+        self._load = load
+        self.client_ids = []
+        self._first = self._last = None  # (when, how many until then)
+
+    def new(self):
+        """The Client IDs of those that ended since the last call."""
+        ids = self._load.call("forget_ended")
+        if ids:
+            self.client_ids += ids
+            self._last = time.monotonic(), len(self.client_ids)
+            self._first = self._first or self._last
+        return ids
+
+    def pace(self):
+        """How many a second, from the first that was seen to the last."""
+        return (self._last[1] - self._first[1]) / (self._last[0] - self._first[0])
+
+
 def test_pace_of_a_drain(lb, sinks, loads):
-    """500 a second, within a tenth, and none comes back."""
+    """500 a second, within a tenth, and none comes back: they connect again as soon as they end."""
     victim = sinks[1]
     ids = [f"paced-{i}" for i in range(4500)]
     connect(loads[0], ids, netns.client_addresses(1)[0])
-    held = row(lb, victim.name)["flows"]
-    assert held > 1200
-    others = {s.name: row(lb, s.name)["flows"] for s in sinks if s is not victim}
+    own = at(victim)
+    state = row(lb, victim.name)
+    held, selected = state["flows"], state["selected"]
+    assert held == len(own) > 1200
+    others = sum(row(lb, s.name)["flows"] for s in sinks if s is not victim)
     lb.commands(f"backend set {POOL} {victim.name} state drain rate 500")
+    ends = Ends(loads[0])
     first = wait.until(lambda: row(lb, victim.name)["closed"], 5, "the first is closed")
     began = time.monotonic()
-    last = wait.until(lambda: (lambda n: n if n > first + 750 else 0)(
-        row(lb, victim.name)["closed"]), 10, "750 more are closed")
-    pace = (last - first) / (time.monotonic() - began)
+    last = pace = 0
+    while len(ends.client_ids) < held:
+        connect(loads[1], ends.new(), netns.client_addresses(2)[0])
+        if last <= first + 750:
+            last = row(lb, victim.name)["closed"]
+            pace = (last - first) / (time.monotonic() - began)
+        assert time.monotonic() - began <= 10
     assert 450 <= pace <= 550
+    assert 450 <= ends.pace() <= 550
+    assert set(ends.client_ids) == own and len(ends.client_ids) == held
     wait.until(lambda: row(lb, victim.name)["flows"] == 0, 10, "all are closed")
     state = row(lb, victim.name)
     assert (state["state"], state["closed"]) == ("drain", held)
     assert lb.counters()["end", "backend-closed"] == held
-    assert {n: row(lb, n)["flows"] for n in others} == others
     wait.until(lambda: not at(victim), 10, "its broker knows")
-    # They come again at once, as clients do, and go elsewhere.
-    selected = state["selected"]
-    connect(loads[1], ids, netns.client_addresses(2)[0])
-    assert row(lb, victim.name)["selected"] == selected
-    assert not at(victim)
+    assert state["selected"] == selected
+    assert sum(row(lb, s.name)["flows"] for s in sinks if s is not victim) == others + held
+    assert loads[0].call("ended") == loads[1].call("ended") == []
+
+
+def test_clients_of_a_host_that_is_off(balancer, sinks, loads):
+    """They end at close-rate, seen by them; by a pool with close-on-down off, they do not."""
+    victim, stays = sinks[0], "stays"
+    checks = ["check mqtt", "check-interval 200", "check-timeout 300", "check-fall 2"]
+    with balancer(
+            daemon.pool(POOL, sinks, *(f"pool set {POOL} {c}" for c in checks),
+                        f"pool set {POOL} close-rate 100"),
+            daemon.pool(stays, sinks, *(f"pool set {stays} {c}" for c in checks),
+                        f"pool set {stays} close-rate 100", f"pool set {stays} close-on-down off",
+                        port=1884),
+            "set closing-timeout 1\nset snat-quarantine 0\n") as lb:
+        ids = [f"off-{i}" for i in range(600)]
+        own = {i for i, home in homes(lb, ids).items() if home == victim.name}
+        connect(loads[0], ids, netns.client_addresses(1)[0])
+        connect(loads[1], ids, netns.client_addresses(2)[0], port=1884)
+
+        def rows():
+            return {r["pool"]: r for r in lb.show("backends") if r["backend"] == victim.name}
+        assert [r["flows"] for r in rows().values()] == [len(own), len(own)]
+        netns.link_down(victim.namespace)
+        try:
+            wait.until(lambda: all(r["state"] == "down" for r in rows().values()), 5, "it is down")
+            down = time.monotonic()
+            ends = Ends(loads[0])
+            while len(ends.client_ids) < len(own):
+                ends.new()
+                assert time.monotonic() - down <= len(own) / 100 * 1.1 + 0.5
+            assert 90 <= ends.pace() <= 110
+            assert set(ends.client_ids) == own
+            assert rows()[POOL]["closed"] == len(own)
+            assert (rows()[stays]["flows"], rows()[stays]["closed"]) == (len(own), 0)
+            assert loads[0].call("ended") == loads[1].call("ended") == []
+        finally:
+            netns.link_up(victim.namespace)
+        # Its host was only out of reach, so those connections go on.
+        assert loads[1].call("echo") == len(ids)
+        for load in loads:
+            load.call("close", how="reset")
+        lb.idle()
 
 
 def test_maintenance_closes_at_the_pools_rate(lb, sinks, loads):
@@ -165,10 +234,13 @@ def test_slow_start_brings_its_clients_back_and_moves_no_other(lb, sinks, gone):
     assert (row(lb, victim)["state"], row(lb, victim)["why"]) == (gone, "by command")
     away = homes(lb, ids)
     assert {i for i in ids if away[i] != before[i]} == {i for i in ids if before[i] == victim}
+    began = time.monotonic()
     lb.commands(f"backend set {POOL} {victim} state up")
     back, taking = 0, 0
     while taking < 100:
+        assert time.monotonic() - began <= 1.3 * seconds
         taking = row(lb, victim)["taking_percent"]
+        assert taking <= 100 * (time.monotonic() - began) / (0.8 * seconds)
         now = homes(lb, ids)
         for i in ids:
             assert now[i] in (before[i], away[i])

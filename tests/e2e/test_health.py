@@ -8,7 +8,7 @@ import time
 import pytest
 from scapy.layers.inet import TCP
 
-from tests.support import agent, capture, daemon, mqtt, netns, wait
+from tests.support import agent, brokers, capture, daemon, mqtt, netns, wait
 
 # Milliseconds, and in a row until a backend is down.
 INTERVAL, TIMEOUT, FALL = 200, 300, 3
@@ -77,6 +77,11 @@ class Logs:
                 f.seek(begin)
                 yield from (f"{os.path.basename(path)}: {line.rstrip()}" for line in f)
 
+    def ended(self):
+        """(HAProxy's termination state, bytes to the client) of connections that are over."""
+        return [(match[1], int(match[2])) for line in self.lines()
+                if (match := brokers.ENDED.search(line))]
+
     def complaints(self):
         # That a node is up was tried by connecting to it from its own namespace.
         tried = re.compile(rf"{re.escape(netns.BROKERS.prefix)}1[1-3]\]?:\d+ \[")
@@ -89,12 +94,14 @@ class Logs:
 @pytest.mark.parametrize("kind", ["mqtt", "tcp"])
 def test_real_brokers_are_up_and_do_not_complain(balancer, topology, rabbits, mosquittos, kind):
     logs = Logs(rabbits, mosquittos)
-    parts = [checked_pool(f"{what}-{version}", nodes, kind, "check-timeout 5000",
-                          version=version, port=port)
-             for what, nodes, version, port in [("rabbit", rabbits, "v1", 1883),
-                                                ("rabbit", rabbits, "v2", 1884),
-                                                ("mosquitto", mosquittos, "v1", 1885),
-                                                ("mosquitto", mosquittos, "v2", 1886)]]
+    proxied = [node.logged_at_end() for node in mosquittos]
+    pools = [("rabbit-v1", rabbits, "v1", "3.1.1"), ("rabbit-v2", rabbits, "v2", "3.1.1"),
+             ("mosquitto-v1", proxied, "v1", "3.1.1"), ("mosquitto-v2", proxied, "v2", "3.1.1")]
+    if kind == "mqtt":  # which RabbitMQ speaks 3.1.1 only
+        pools += [("mosquitto5-v1", proxied, "v1", "5"), ("mosquitto5-v2", proxied, "v2", "5")]
+    parts = [checked_pool(name, nodes, kind, "check-timeout 5000", f"check-mqtt-version {version}",
+                          version=proxy, port=1883 + number)
+             for number, (name, nodes, proxy, version) in enumerate(pools)]
     with balancer(*parts) as lb, contextlib.ExitStack() as stack:
         recorders = [stack.enter_context(capture.Recorder(topology.brokers[host]))
                      for host in (0, 1)]
@@ -108,11 +115,18 @@ def test_real_brokers_are_up_and_do_not_complain(balancer, topology, rabbits, mo
         assert len(segments) > 200
         # A broker that a connection tells nothing may end it as it likes; a check ends in order.
         assert not any(s.flags & RST and s.sport in CHECK_PORTS for s in segments)
+        ended = logs.ended()
+    # Those to Mosquitto. It is asked for a CONNACK, of 4 bytes and in MQTT 5 of 11, or for nothing.
+    assert len(ended) >= 40
+    assert {state for state, _ in ended} == {"--"}  # neither end broke it off
+    assert {written for _, written in ended} == ({4, 11} if kind == "mqtt" else {0})
     assert logs.complaints() == []
     if kind == "mqtt":
         accepted = [client_id for node in rabbits for client_id, _ in node.accepted()]
         assert sum(client_id.startswith("mqlb-check-") for client_id in accepted) >= 40
-        assert sum("as mqlb-check-" in line for line in logs.lines()) >= 40
+        for version in ("p2", "p5"):  # 3.1.1 and 5
+            assert sum("as mqlb-check-" in line and f"({version}," in line
+                       for line in logs.lines()) >= 40
 
 
 @pytest.mark.mixed

@@ -15,23 +15,25 @@ from scapy.utils import rdpcap, wrpcap
 
 from tests.support import daemon, mqtt, netns, wait
 
-pytestmark = pytest.mark.ipv4
+FAR = "2001:db8:1::1" if netns.BROKERS.is_ipv6 else "198.19.0.1"
 # Name, line, a word of the message.
 BAD_LINES = [
     ("unknown command", "frobnicate", "frobnicate"),
     ("missing words", "pool add", "incomplete"),
     ("not an address", "address add clients 198.18.0.300/24", "198.18.0.300"),
     ("not a number", "set rst-per-second many", "many"),
-    ("number out of range", "listener add l 198.18.0.10:70000 pool mqtt", "70000"),
+    ("number out of range", f"listener add l {netns.endpoint(netns.VIP, 70000)} pool mqtt",
+     "70000"),
     ("the same name twice", "pool add mqtt snat outside", "mqtt"),
-    ("weight 0", "backend add mqtt heavy 198.18.1.19:1883 weight 0", "1000"),
+    ("weight 0", f"backend add mqtt heavy {netns.endpoint(netns.broker_address(9), 1883)} weight 0",
+     "1000"),
 ]
 # What only the whole file shows has no line: the message names the object.
 BAD_WHOLES = [
-    ("unknown pool", "listener add l 198.18.0.11:1883 pool nowhere", "nowhere"),
+    ("unknown pool", f"listener add l {netns.endpoint(netns.VIP, 1884)} pool nowhere", "nowhere"),
     ("unknown SNAT", "pool add q snat nowhere", "nowhere"),
     ("table size no prime", "pool set mqtt table-size 65536", "prime"),
-    ("broker out of reach", "backend add mqtt far 198.19.0.1:1883", "far"),
+    ("broker out of reach", f"backend add mqtt far {netns.endpoint(FAR, 1883)}", "far"),
 ]
 
 
@@ -215,6 +217,7 @@ def command_on_files(cores):
             "--", "--config", "mqlb.conf", "--socket", "mqlb.sock"]
 
 
+@pytest.mark.ipv4
 @pytest.mark.parametrize("cores", [1, 2])
 def test_ports_that_are_files(pcap_directory, cores):
     """What is captured comes in once, what goes out is written: no privileges, no network."""

@@ -185,6 +185,42 @@ void test_a_refusal_takes_nothing_else(void** /*state*/) {
   assert_int_equal(b.count(Drop::listener_rate), 0);
 }
 
+// One source at 10,000 connects a second gets its 100, and 100 at once before; all connects of a
+// hundred others, which each come twice a second, reach their brokers.
+void test_a_flood_from_one_source(void** /*state*/) {
+  constexpr unsigned kOthers = 100;
+  constexpr unsigned kSeconds = 3;
+  Setup setup = default_setup(635);
+  limits(setup).source_rate = {100, 0};
+  Bench& b = new_bench(setup);
+  RawEnd broker;
+  unsigned flooded = 0;
+  unsigned served = 0;
+  for (unsigned ms = 0; ms < 1000 * kSeconds; ++ms) {
+    for (unsigned i = 0; i < 10; ++i) {
+      RawEnd client = raw_client(static_cast<uint16_t>(2000 + 10 * ms + i));
+      if (b.send(client, client.segment(kSyn)).empty()) continue;
+      assert_true(b.splice(client, broker, "flood"));
+      assert_int_equal(b.send(client, client.segment(kRst)).size(), 1);
+      ++flooded;
+    }
+    if (ms % (500 / kOthers) == 0) {
+      RawEnd client =
+          raw_client(static_cast<uint16_t>(4000 + served / kOthers), 1 + served % kOthers);
+      assert_true(b.splice(client, broker, "device-" + std::to_string(served)));
+      assert_true(b.answer(broker, client));
+      ++served;
+    }
+    b.pass(1ms);
+  }
+  print_message("  of 10,000 a second %u in %u seconds; of the others' %u all\n", flooded, kSeconds,
+                served);
+  assert_int_equal(served, 2 * kOthers * kSeconds);
+  assert_in_range(flooded, 100 * kSeconds + 98, 100 * kSeconds + 101);
+  assert_int_equal(b.count(Drop::source_rate), 10'000 * kSeconds - flooded);
+  assert_int_equal(b.dut().counted_connections(), served);
+}
+
 // A network of clients, written as in IPv4; of one of all addresses, the same of the other family.
 wire::Prefix network(const char* text) {
   const wire::Prefix p = prefix(text);
@@ -531,6 +567,7 @@ int main() {
       BENCH_TEST(test_who_may_have_given_up),
       BENCH_TEST(test_forged_syns_take_nothing),
       BENCH_TEST(test_a_refusal_takes_nothing_else),
+      BENCH_TEST(test_a_flood_from_one_source),
       BENCH_TEST(test_lists),
       BENCH_TEST(test_lists_change_live),
       BENCH_TEST(test_limits_change_live),

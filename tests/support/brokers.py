@@ -2,7 +2,7 @@
 
 RabbitMQ (MQTT 3.1, 3.1.1) reads the PROXY protocol itself and tells by its management interface
 which address each client has. Mosquitto (MQTT 5 too) does not: HAProxy takes the header off in
-front of it and logs the address. Everything of a node is under the run's directory, and a node's
+front of it and logs the address; at another port, how each connection ended. Everything of a node is under the run's directory, and a node's
 own services (Erlang distribution, epmd, management) listen on its namespace's loopback only.
 """
 
@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 
 from tests.support import netns, wait
 
@@ -158,6 +159,11 @@ frontend mqtt
     tcp-request content accept if {{ req.payload(0,0),mqtt_is_valid }}
     log-format "peer=%ci:%cp id=%[var(sess.id)]"
     default_backend mosquitto
+frontend ends
+    bind {ends} accept-proxy
+    log global
+    log-format "ended=%ts written=%B"
+    default_backend mosquitto
 backend mosquitto
     server local 127.0.0.1:1882
 """
@@ -169,7 +175,17 @@ set_tcp_nodelay true
 max_connections -1
 log_dest stderr
 """
+ENDED = re.compile(r"ended=(\S+) written=(\d+)$")
 _LOG_LINE = re.compile(r"peer=(\S+):(\d+) id=(.*)$")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What a pool needs of a node."""
+
+    name: str
+    address: str
+    port: int
 
 
 class Mosquitto:
@@ -178,6 +194,7 @@ class Mosquitto:
     def __init__(self, topology, host, port=1884):
         self.namespace = topology.brokers[host - 1]
         self.address, self.port = netns.broker_address(host), port
+        self.ends_port = port + 10
         self.name = f"mosquitto{host}"
         self.directory = topology.path(self.name)
         os.makedirs(self.directory)
@@ -188,7 +205,8 @@ class Mosquitto:
         self._start(["/usr/sbin/mosquitto", "-c"], "mosquitto.conf",
                     _MOSQUITTO_CONF)
         self._start(["/usr/sbin/haproxy", "-db", "-f"], "haproxy.cfg",
-                    _HAPROXY_CONF.format(log="stdout", endpoint=netns.endpoint(self.address, port)))
+                    _HAPROXY_CONF.format(log="stdout", endpoint=netns.endpoint(self.address, port),
+                                         ends=netns.endpoint(self.address, self.ends_port)))
 
     def _start(self, argv, name, text):
         path = os.path.join(self.directory, name)
@@ -212,6 +230,10 @@ class Mosquitto:
             return True
         except OSError:
             return False
+
+    def logged_at_end(self):
+        """The node for a pool, by the port whose connections are logged when they end."""
+        return Endpoint(self.name, self.address, self.ends_port)
 
     def peers(self):
         """{Client ID: (address, port)}: what HAProxy logged, the last one of each Client ID."""

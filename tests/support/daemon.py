@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -170,6 +171,15 @@ class Daemon:
         """Also whom it would be sent to after that, in `next`."""
         (row,) = self.show(f"route pool {pool_name} client-id {client_id}")
         return row
+
+    def routes(self, client_ids, pool_name):
+        """{Client ID: backend} of many, by one mqlbctl for all."""
+        lines = "".join(f"show json route pool {pool_name} client-id {i}\n" for i in client_ids)
+        done = subprocess.run([program("mqlbctl"), "--socket", self.socket], input=lines,
+                              capture_output=True, text=True, timeout=60, check=True)
+        tables = re.findall(r"^\[.*?^\]", done.stdout, re.DOTALL | re.MULTILINE)
+        assert len(tables) == len(client_ids)
+        return {i: json.loads(t)[0]["backend"] for i, t in zip(client_ids, tables)}
 
     def flows_in_use(self):
         return sum(row["flows"] for row in self.show("backends"))

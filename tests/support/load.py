@@ -118,10 +118,18 @@ class Load:
         self.clients = [c for c in self.clients if not c.ended]
         return over
 
-    async def close(self, how="disconnect", newest=0):
-        """Closes all, or the newest: by `disconnect` (DISCONNECT and FIN), `fin`, or `reset`."""
-        keep = len(self.clients) - newest if newest else 0
-        closing, self.clients = self.clients[keep:], self.clients[:keep]
+    async def close(self, how="disconnect", newest=0, client_ids=None):
+        """Closes all, the newest, or those with the Client IDs.
+
+        By `disconnect` (DISCONNECT and FIN), `fin`, or `reset`.
+        """
+        if client_ids is None:
+            keep = len(self.clients) - newest if newest else 0
+            closing, self.clients = self.clients[keep:], self.clients[:keep]
+        else:
+            wanted = set(client_ids)
+            closing = [c for c in self.clients if c.client_id in wanted]
+            self.clients = [c for c in self.clients if c.client_id not in wanted]
         for client in closing:
             if client.ended:
                 continue
