@@ -65,6 +65,8 @@ void BackendStates::set_check(BackendId id, bool healthy, std::string_view why, 
                               bool said_so) {
   Entry& e = entries_[id];
   if (!e.active) return;
+  // It came back: what connections met before is past.
+  if (healthy && e.checked_down) e.failing = false;
   e.checked_down = !healthy;
   e.said_so = said_so;
   e.check_why = why;

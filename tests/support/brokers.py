@@ -2,8 +2,9 @@
 
 RabbitMQ (MQTT 3.1, 3.1.1) reads the PROXY protocol itself and tells by its management interface
 which address each client has. Mosquitto (MQTT 5 too) does not: HAProxy takes the header off in
-front of it and logs the address; at another port, how each connection ended. Everything of a node is under the run's directory, and a node's
-own services (Erlang distribution, epmd, management) listen on its namespace's loopback only.
+front of it and logs the address; at another port, how each connection ended. Everything of a node
+is under the run's directory, and a node's own services (Erlang distribution, epmd, management)
+listen on its namespace's loopback only.
 """
 
 import base64

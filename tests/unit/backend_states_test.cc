@@ -106,6 +106,19 @@ void test_failures_make_down_for_a_time(void**) {
   assert_int_equal(w.state(1), Availability::up);
 }
 
+// Checks that find it well again know better than what connections met before.
+void test_checks_end_what_failures_began(void**) {
+  World w;
+  w.fail(1);
+  w.states.set_check(1, true, "", w.now);
+  assert_int_equal(w.state(1), Availability::failing);  // nothing new
+  w.states.set_check(1, false, "refused", w.now);
+  assert_int_equal(w.state(1), Availability::down);
+  w.pass(2s);
+  w.states.set_check(1, true, "", w.now);
+  assert_int_equal(w.state(1), Availability::up);
+}
+
 void test_failures_count_within_their_time(void**) {
   World w;
   w.pool().max_fails = 3;
@@ -454,6 +467,7 @@ int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(test_checks),
       cmocka_unit_test(test_failures_make_down_for_a_time),
+      cmocka_unit_test(test_checks_end_what_failures_began),
       cmocka_unit_test(test_failures_count_within_their_time),
       cmocka_unit_test(test_failures_never_empty_a_pool),
       cmocka_unit_test(test_commands),
