@@ -79,7 +79,7 @@ Result<std::string> show_routes(Context& c, const Args& args) {
   const config::Model& model = c.runtime.model();
   for (const config::Port& port : model.ports) {
     for (const wire::Prefix& own : port.addresses) {
-      t.add({to_string(config::network_of(own)), "", port.name});
+      t.add({to_string(wire::network_of(own)), "", port.name});
     }
   }
   for (const config::Route& route : model.routes) {
