@@ -1,7 +1,5 @@
 #include "lib/config/routing.hh"
 
-#include <algorithm>
-
 namespace mqlb::config {
 
 std::optional<Link> lookup_link(const Model& model, const wire::IpAddress& address) {
@@ -29,16 +27,6 @@ std::optional<Hop> lookup_hop(const Model& model, const wire::IpAddress& address
   const std::optional<Link> gateway = lookup_link(model, route->gateway);
   if (!gateway) return std::nullopt;
   return Hop{gateway->port, route->gateway, gateway->own.address};
-}
-
-wire::Prefix network_of(const wire::Prefix& prefix) {
-  std::array<uint8_t, 16> octets = prefix.address.octets();
-  const unsigned bits = prefix.length + (prefix.address.is_v4() ? 96U : 0U);
-  for (unsigned i = 0; i < octets.size(); ++i) {
-    const unsigned kept = std::clamp(bits, i * 8, i * 8 + 8) - i * 8;
-    octets[i] = static_cast<uint8_t>(octets[i] & (0xff00U >> kept));
-  }
-  return {wire::IpAddress::load_v6(octets.data()), prefix.length};
 }
 
 }  // namespace mqlb::config

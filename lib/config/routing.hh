@@ -24,7 +24,4 @@ struct Hop {
 [[nodiscard]] std::optional<Link> lookup_link(const Model& model, const wire::IpAddress& address);
 [[nodiscard]] std::optional<Hop> lookup_hop(const Model& model, const wire::IpAddress& address);
 
-// The same prefix with its host bits cleared.
-[[nodiscard]] wire::Prefix network_of(const wire::Prefix& prefix);
-
 }  // namespace mqlb::config

@@ -56,9 +56,10 @@ void Core::adopt(const config::Snapshot& snapshot) {
   sole_worker_ = is_sole(context_.shared.workers);
   sole_proxy_ = is_sole(context_.shared.proxies);
   context_.rst_bucket.set_rate(snapshot.settings.rst_per_second);
-  constexpr uint32_t kStatementsPerSecond = 5'000;  // twice as many as there may be next hops
+  // Its burst is twice as much as there may be next hops, which all answer when a port comes up.
+  constexpr uint32_t kStatementsPerSecond = 20'000;
   to_control_.set_rate(kStatementsPerSecond);
-  if (worker_) worker_->refresh_offers();
+  if (worker_) worker_->adopt_snapshot();
   if (proxy_) proxy_->adopt_snapshot();
 }
 

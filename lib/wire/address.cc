@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 
@@ -74,6 +75,16 @@ bool Prefix::contains(const IpAddress& other) const {
   if (bits % 8 == 0) return true;
   const auto mask = static_cast<uint8_t>(0xff00U >> (bits % 8));
   return ((a[whole] ^ b[whole]) & mask) == 0;
+}
+
+Prefix network_of(const Prefix& prefix) {
+  std::array<uint8_t, 16> octets = prefix.address.octets();
+  const unsigned bits = prefix.length + (prefix.address.is_v4() ? 96U : 0U);
+  for (unsigned i = 0; i < octets.size(); ++i) {
+    const unsigned kept = std::clamp(bits, i * 8, i * 8 + 8) - i * 8;
+    octets[i] = static_cast<uint8_t>(octets[i] & (0xff00U >> kept));
+  }
+  return {IpAddress::load_v6(octets.data()), prefix.length};
 }
 
 std::string to_string(const MacAddress& mac) {

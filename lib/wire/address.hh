@@ -144,6 +144,9 @@ struct Prefix {
   friend auto operator<=>(const Prefix&, const Prefix&) = default;
 };
 
+// The same prefix with its host bits cleared.
+[[nodiscard]] Prefix network_of(const Prefix& prefix);
+
 [[nodiscard]] std::string to_string(const MacAddress& mac);
 // RFC 5952 form for IPv6.
 [[nodiscard]] std::string to_string(const IpAddress& address);
