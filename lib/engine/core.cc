@@ -56,7 +56,7 @@ void Core::adopt(const config::Snapshot& snapshot) {
   sole_worker_ = is_sole(context_.shared.workers);
   sole_proxy_ = is_sole(context_.shared.proxies);
   context_.rst_bucket.set_rate(snapshot.settings.rst_per_second);
-  if (worker_) worker_->refresh_offers();
+  if (worker_) worker_->adopt_snapshot();
   if (proxy_) proxy_->adopt_snapshot();
 }
 

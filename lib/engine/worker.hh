@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "lib/admission/client_id_watch.hh"
+#include "lib/admission/refused_sources.hh"
 #include "lib/base/result.hh"
 #include "lib/base/slab.hh"
 #include "lib/base/timer_wheel.hh"
@@ -90,12 +91,17 @@ class alignas(base::kCacheLine) Worker {
 
   // Timers, and a slice of the sweep for idle flows.
   void advance();
-  // A new snapshot is in force, or backends may have learnt something.
+  // A new snapshot is in force.
+  void adopt_snapshot();
+  // The same, or backends may have learnt something.
   void refresh_offers();
 
   [[nodiscard]] flow::WorkerTable& flows() { return flows_; }
   [[nodiscard]] uint32_t connecting() const { return accepting_.size(); }
   [[nodiscard]] const admission::ClientIdWatch& client_ids() const { return client_ids_; }
+  [[nodiscard]] const admission::RefusedSources& refused_sources() const {
+    return refused_sources_;
+  }
 
  private:
   // What SYN-ACKs of a listener promise.
@@ -161,6 +167,8 @@ class alignas(base::kCacheLine) Worker {
                                      base::Bytes client_id);
   void turn_away(const wire::Packet& packet, const Frame& frame, config::ListenerId id,
                  base::Drop reason);
+  void note_refused(config::ListenerId id, const wire::IpAddress& client,
+                    admission::Refused reason);
 
   // worker_open.cc
   void open(Accepting& a, const mqtt::Connect& connect);
@@ -216,6 +224,7 @@ class alignas(base::kCacheLine) Worker {
   base::Slab<Accepting> accepting_;
   base::TimerWheel timers_;
   admission::ClientIdWatch client_ids_;
+  admission::RefusedSources refused_sources_;
   std::array<Offer, config::kMaxListeners> offers_;
   uint64_t sweep_debt_ = 0;  // records that are due, in millionths of kSweepPeriod
   FlowIndex sweep_at_ = 0;

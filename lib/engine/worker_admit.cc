@@ -129,10 +129,14 @@ bool Worker::admit_client_id(const Accepting& a, config::PoolId pool, base::Byte
 void Worker::turn_away(const wire::Packet& packet, const Frame& frame, config::ListenerId id,
                        Drop reason) {
   ListenerCounters& counters = context_.objects->listeners[id];
+  const wire::IpAddress client = packet.source();
   if (reason == Drop::source_denied) {
     counters.denied.add();
+    note_refused(id, client, admission::Refused::denied);
   } else if (reason == Drop::source_full || reason == Drop::source_rate) {
     counters.over_source_limit.add();
+    note_refused(id, client,
+                 reason == Drop::source_full ? admission::Refused::full : admission::Refused::rate);
   } else {
     counters.over_limit.add();
   }
@@ -140,6 +144,15 @@ void Worker::turn_away(const wire::Packet& packet, const Frame& frame, config::L
     send_reset(context_, packet, frame, Event::rst_to_client);
   }
   context_.output.drop(frame, reason);
+}
+
+// By a SYN too, whose source proves nothing: no limit depends on what is noted here. What a
+// listener refuses by limits of its own is not its source's fault.
+void Worker::note_refused(config::ListenerId id, const wire::IpAddress& client,
+                          admission::Refused reason) {
+  const uint8_t bits = context_.snapshot->listeners[id].admission.source_bits(client);
+  const uint64_t source = context_.shared.gates.source(id, client, bits);
+  refused_sources_.note({source, id, client, bits, reason}, context_.now_seconds);
 }
 
 }  // namespace mqlb::engine

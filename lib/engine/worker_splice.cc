@@ -418,6 +418,14 @@ size_t Worker::longest_ip_header(const config::ListenerEntry& listener) const {
   return longest;
 }
 
+void Worker::adopt_snapshot() {
+  const config::Snapshot& snapshot = *context_.snapshot;
+  refused_sources_.forget_listeners([&](config::ListenerId id) {
+    return id >= snapshot.listeners.size() || snapshot.listeners[id].retired;
+  });
+  refresh_offers();
+}
+
 void Worker::refresh_offers() {
   const config::Snapshot& snapshot = *context_.snapshot;
   for (size_t id = 0; id < snapshot.listeners.size(); ++id) {

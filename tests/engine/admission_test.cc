@@ -329,6 +329,66 @@ void test_a_reset_not_taken(void** /*state*/) {
   expect_nothing_counted(b);
 }
 
+// ---- Sources that are refused
+
+std::vector<admission::RefusedSources::Row> refused_sources(Bench& b) {
+  std::vector<admission::RefusedSources::Row> rows;
+  for (size_t i = 0; i < b.engine().core_count(); ++i) {
+    engine::Core& core = b.engine().core(i);
+    if (core.worker() == nullptr) continue;
+    const admission::RefusedSources& refused = core.worker()->refused_sources();
+    refused.list(0, refused.bucket_count(), base::to_seconds(b.now()), rows);
+  }
+  admission::RefusedSources::merge(rows);
+  return rows;
+}
+
+// One host floods, another is refused now and then: with the right counts for any number of
+// workers. Who is let in, and who meets a limit of the listener, is not named.
+void test_who_is_refused_is_named(void** /*state*/) {
+  using admission::Refused;
+  using config::CoreRole;
+  for (const std::vector<CoreRole>& cores :
+       {std::vector{CoreRole::both}, std::vector{CoreRole::both, CoreRole::worker}}) {
+    Setup setup = default_setup(690);
+    setup.options.cores = cores;
+    limits(setup).source_connections = 2;
+    limits(setup).source_v6_bits = 128;
+    limits(setup).max_connections = 3;
+    limits(setup).deny = {network("198.18.0.22/32")};
+    Bench& b = new_bench(setup);
+    const auto syn = [&](uint16_t port, unsigned host) {
+      const RawEnd client = raw_client(port, host);
+      return b.send(client, client.segment(kSyn)).size() == 1;
+    };
+    RawEnd let_in[] = {raw_client(4000), raw_client(4001), raw_client(4000, 1)};
+    for (RawEnd& client : let_in) assert_true(b.handshake(client));
+    for (uint16_t i = 0; i < 500; ++i) {
+      assert_false(syn(static_cast<uint16_t>(10000 + i), 2));
+      if (i % 10 == 0) assert_false(syn(static_cast<uint16_t>(10000 + i), 1));
+    }
+    // The listener has room again, so it is the source's own limit that holds.
+    limits(setup).max_connections = 0;
+    b.dut().reconfigure(setup.model, b.now());
+    for (uint16_t i = 0; i < 20; ++i) assert_false(syn(static_cast<uint16_t>(11000 + i), 0));
+    assert_int_equal(b.count(Drop::listener_full), 50);
+    const auto rows = refused_sources(b);
+    assert_int_equal(rows.size(), 2);
+    const uint8_t bits = families().clients_v6 ? 128 : 32;
+    assert_true(rows[0].network == (wire::Prefix{client_address(2), bits}));
+    assert_true(rows[0].reason == Refused::denied);
+    assert_int_equal(rows[0].count(Refused::denied), 500);
+    assert_int_equal(rows[0].refused(), 500);
+    assert_in_range(rows[0].last_minute, 500, 501);
+    assert_true(rows[1].network == (wire::Prefix{client_address(0), bits}));
+    assert_true(rows[1].reason == Refused::full);
+    assert_int_equal(rows[1].refused(), 20);
+    setup.model.listeners.erase(setup.model.listeners.begin());
+    b.dut().reconfigure(setup.model, b.now());
+    assert_int_equal(refused_sources(b).size(), 0);
+  }
+}
+
 // ---- Client IDs
 
 // Says CONNECT; the answer's bytes, or none if a broker is asked.
@@ -509,6 +569,7 @@ int main() {
       BENCH_TEST(test_limits_change_live),
       BENCH_TEST(test_one_that_replaces_is_let_in),
       BENCH_TEST(test_a_reset_not_taken),
+      BENCH_TEST(test_who_is_refused_is_named),
       BENCH_TEST(test_client_id_rate),
       BENCH_TEST(test_client_id_without_room),
       BENCH_TEST(test_a_fight_is_named),
