@@ -51,6 +51,7 @@ class Daemon : public cli::Runtime {
   std::vector<cli::HealthRow> health() override;
   std::vector<cli::ListenerRow> listeners() override;
   std::vector<cli::ClientIdRow> client_ids() override;
+  std::vector<cli::SourceRow> sources() override;
   std::vector<cli::SnatRow> snats() override;
   std::vector<cli::FlowRow> flows(const cli::FlowFilter& filter) override;
   base::Result<cli::RouteAnswer> route(const cli::RouteQuery& query) override;

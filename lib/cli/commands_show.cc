@@ -171,6 +171,24 @@ Result<std::string> show_client_ids(Context& c, const Args& args) {
   return render(t, args);
 }
 
+// Workers know a few hundred each.
+Result<std::string> show_sources(Context& c, const Args& args) {
+  constexpr size_t kMost = 100;
+  Table t({"listener", "source", "reason", "refused", "denied", "full", "rate", "last_minute",
+           "connections", "since_seconds", "ago_seconds"});
+  const std::vector<SourceRow> rows = c.runtime.sources();
+  for (const SourceRow& r : rows) {
+    if (t.size() == kMost) break;
+    t.add({r.listener, r.source, r.reason, r.denied + r.full + r.rate, r.denied, r.full, r.rate,
+           r.last_minute, r.connections, r.since_seconds, r.ago_seconds});
+  }
+  std::string text = render(t, args);
+  if (rows.size() > kMost && !args.has("json")) {
+    text += "(the busiest " + std::to_string(kMost) + " of " + std::to_string(rows.size()) + ")\n";
+  }
+  return text;
+}
+
 Result<std::string> show_rules(Context& c, const Args& args) {
   Table t({"listener", "rule", "client_id", "user_name", "protocol", "pool"});
   for (const config::Listener& l : c.runtime.model().listeners) {
@@ -276,6 +294,9 @@ std::vector<Command> show_commands() {
       {"show [json] client-ids",
        "Client IDs that connect again and again, those that several addresses fight over first",
        shell, nullptr, show_client_ids},
+      {"show [json] sources",
+       "sources that listeners turned away, the busiest first (who forges SYNs may choose them)",
+       shell, nullptr, show_sources},
       {"show [json] flows", "flows, the first hundred", shell, nullptr, show_flows},
       {"show [json] flows client-id ID:client-id", "flows of a Client ID", shell, nullptr,
        show_flows_of_client},

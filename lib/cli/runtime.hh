@@ -98,6 +98,16 @@ struct ClientIdRow {
   uint64_t since_seconds = 0, ago_seconds = 0;
 };
 
+// A source that a listener turned away by its lists or by the limits of sources.
+struct SourceRow {
+  std::string listener, source;             // source: a prefix
+  std::string reason;                       // of the latest refusal: denied, full, rate
+  uint64_t denied = 0, full = 0, rate = 0;  // segments refused, by reason
+  uint64_t last_minute = 0;                 // of them, about
+  uint64_t connections = 0;                 // now, as source-connections counts them
+  uint64_t since_seconds = 0, ago_seconds = 0;
+};
+
 struct SnatRow {
   std::string pool, address, ports;
   std::string backend;  // use is counted per (address, backend)
@@ -166,6 +176,8 @@ class Runtime {
   [[nodiscard]] virtual std::vector<ListenerRow> listeners() = 0;
   // The busiest, fights first.
   [[nodiscard]] virtual std::vector<ClientIdRow> client_ids() = 0;
+  // All that are known, the busiest first.
+  [[nodiscard]] virtual std::vector<SourceRow> sources() = 0;
   [[nodiscard]] virtual std::vector<SnatRow> snats() = 0;
   [[nodiscard]] virtual std::vector<FlowRow> flows(const FlowFilter& filter) = 0;
   // Where a client goes now.

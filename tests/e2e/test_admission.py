@@ -74,6 +74,11 @@ def test_one_source_does_not_hinder_a_hundred(lb, topology, sinks, loads, hundre
     shown = row(lb)
     assert shown["over_source_limit"] == lb.counters()["drop", "source-rate"]
     assert shown["over_limit"] == shown["denied"] == 0
+    worst, *_ = lb.show("sources")
+    assert (worst["listener"], worst["source"], worst["reason"]) == (
+        POOL, netns.alone(flooder), "rate")
+    assert worst["refused"] == worst["rate"] == shown["over_source_limit"]
+    assert worst["last_minute"] > 1000 and worst["ago_seconds"] < worst["since_seconds"] < 60
 
 
 def test_connections_of_a_source_and_a_listener(lb, topology, sinks):

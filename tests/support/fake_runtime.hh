@@ -13,7 +13,8 @@ class FakeRuntime : public cli::Runtime {
  public:
   config::Model current = sample_model();
   bool stopped = false;
-  size_t flow_count = 1;  // rows that flows() has
+  size_t flow_count = 1;    // rows that flows() has
+  size_t source_count = 1;  // of sources()
   std::vector<cli::FlowFilter> asked;
 
   const config::Model& model() const override { return current; }
@@ -49,6 +50,10 @@ class FakeRuntime : public cli::Runtime {
   }
   std::vector<cli::ClientIdRow> client_ids() override {
     return {{"mqtt", "device\\x00", "fight", 7, 6, 0, 2, "198.18.0.77", "198.18.0.78", 5, 1}};
+  }
+  std::vector<cli::SourceRow> sources() override {
+    return std::vector<cli::SourceRow>(source_count,
+                                       {"mqtt", "198.18.0.79/32", "rate", 1, 2, 4, 3, 20, 60, 1});
   }
   std::vector<cli::SnatRow> snats() override {
     return {{"outside", "198.18.1.100", "1024-65535", "broker1", 5, 1, 64512}};

@@ -116,6 +116,8 @@ const Good kGood[] = {
     {"show json listeners", "\"connections\": 4, \"max_connections\": "},
     {"show rules", "emqx"},
     {"show client-ids", "198.18.0.78"},
+    {"show sources", "198.18.0.79/32"},
+    {"show json sources", "\"reason\": \"rate\", \"refused\": 7, \"denied\": 1, "},
     {"show flows", "198.18.0.77:4000"},
     {"show flows backend broker1", "198.18.0.77:4000"},
     {"show flows listener mqtt", "198.18.0.77:4000"},
@@ -326,6 +328,11 @@ void tables_are_aligned(void**) {
                       "\"state\": \"resolving\", \"age_seconds\": 4}\n]\n");
   runtime.flow_count = 100;
   assert_non_null(strstr(interpreter.execute("show flows").text.c_str(), "(the first 100)"));
+  assert_null(strstr(interpreter.execute("show sources").text.c_str(), "of"));
+  runtime.source_count = 101;
+  const std::string sources = interpreter.execute("show sources").text;
+  assert_non_null(strstr(sources.c_str(), "(the busiest 100 of 101)"));
+  assert_int_equal(std::count(sources.begin(), sources.end(), '\n'), 102);
   runtime.flow_count = 0;
   assert_string_equal(interpreter.execute("show json flows").text.c_str(), "[]\n");
 }
