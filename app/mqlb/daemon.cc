@@ -117,6 +117,17 @@ base::Result<void> Daemon::build() {
       shared_.status, shared_.loads,
       [this](config::BackendId id, uint32_t most) { return close_flows(id, most); }, print_line);
   snat_watch_ = std::make_unique<control::SnatWatch>(print_line);
+  fight_watch_ = std::make_unique<control::FightWatch>(
+      [this] {
+        uint64_t sum = 0;
+        for (const DataCore& core : cores_) {
+          const auto& events = core.loop->core().counters().events;
+          sum += events[static_cast<size_t>(base::Event::client_id_contested)].value();
+        }
+        return sum;
+      },
+      [this] { return watched_client_ids(admission::ClientIdWatch::Which::contested); },
+      print_line);
   states_->adopt(*snapshot_, clock_.now());
   make_health();
   return {};
@@ -188,6 +199,7 @@ void Daemon::advance() {
     snat_watch_->look(*snapshot_, port_uses());
     forget_removed();
   }
+  fight_watch_->advance(*snapshot_, clock_.now());
 }
 
 // Listeners and SNAT addresses that were removed are ours until their last flow ends.

@@ -11,6 +11,7 @@
 #include "lib/base/result.hh"
 #include "lib/cli/runtime.hh"
 #include "lib/control/backend_states.hh"
+#include "lib/control/fight_watch.hh"
 #include "lib/control/health_monitor.hh"
 #include "lib/control/snat_watch.hh"
 #include "lib/dpdk/clock.hh"
@@ -83,6 +84,9 @@ class Daemon : public cli::Runtime {
   void forget_removed();
   [[nodiscard]] std::vector<control::SnatWatch::Use> port_uses();
   uint32_t close_flows(config::BackendId id, uint32_t most);
+  // Of all workers, as ClientIdWatch::merge() leaves them.
+  std::vector<admission::ClientIdWatch::Row> watched_client_ids(
+      admission::ClientIdWatch::Which which);
 
   config::Model model_;
   dpdk::Clock clock_;
@@ -96,6 +100,7 @@ class Daemon : public cli::Runtime {
   std::unique_ptr<control::BackendStates> states_;
   std::unique_ptr<control::HealthMonitor> health_;
   std::unique_ptr<control::SnatWatch> snat_watch_;
+  std::unique_ptr<control::FightWatch> fight_watch_;
   std::array<uint64_t, config::kMaxBackends> faults_{};  // by backend, as seen last
   std::vector<DataCore> cores_;
   ObjectSums sums_;  // of cores_

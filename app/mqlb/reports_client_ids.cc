@@ -8,21 +8,6 @@ namespace {
 
 using admission::ClientIdWatch;
 
-// Fit for a terminal: what is no printable ASCII, or a backslash, as \xNN.
-std::string printable(const ClientIdWatch::Row& row) {
-  constexpr const char* kDigits = "0123456789abcdef";
-  std::string text;
-  for (const char c : row.client_id) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= ' ' && byte < 0x7f && c != '\\') {
-      text += c;
-    } else {
-      text += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
-    }
-  }
-  return row.length > row.client_id.size() ? text + "..." : text;
-}
-
 std::string source(const ClientIdWatch::Row& row, size_t i) {
   return i < row.sources.size() ? wire::to_string(row.sources[i]) : "";
 }
@@ -30,9 +15,8 @@ std::string source(const ClientIdWatch::Row& row, size_t i) {
 }  // namespace
 
 // Each core looks at a slice of its table between bursts, so packets do not wait.
-std::vector<cli::ClientIdRow> Daemon::client_ids() {
+std::vector<ClientIdWatch::Row> Daemon::watched_client_ids(ClientIdWatch::Which which) {
   constexpr size_t kSlice = 128;
-  constexpr size_t kMost = 100;
   const uint32_t now = base::to_seconds(clock_.now());
   std::vector<ClientIdWatch::Row> seen;
   for (DataCore& core : cores_) {
@@ -40,18 +24,24 @@ std::vector<cli::ClientIdRow> Daemon::client_ids() {
     core.loop->perform([&](engine::Core& c) {
       if (c.worker() == nullptr) return true;
       const ClientIdWatch& watch = c.worker()->client_ids();
-      watch.list(next, kSlice, now, seen);
+      watch.list(next, kSlice, now, seen, which);
       next += kSlice;
       return next >= watch.bucket_count();
     });
   }
   ClientIdWatch::merge(seen);
+  return seen;
+}
+
+std::vector<cli::ClientIdRow> Daemon::client_ids() {
+  constexpr size_t kMost = 100;
+  const uint32_t now = base::to_seconds(clock_.now());
   std::vector<cli::ClientIdRow> rows;
-  for (const ClientIdWatch::Row& s : seen) {
+  for (const ClientIdWatch::Row& s : watched_client_ids(ClientIdWatch::Which::all)) {
     if (rows.size() == kMost) break;
     cli::ClientIdRow row;
     row.listener = snapshot_->listeners[s.listener].name;
-    row.client_id = printable(s);
+    row.client_id = s.printable();
     row.state = s.is_fight() ? "fight" : s.refused > 0 ? "refused" : "busy";
     row.connects = s.connects;
     row.switches = s.switches;

@@ -112,12 +112,13 @@ uint32_t ClientIdWatch::per_minute(const Entry& entry, uint32_t now) {
 }
 
 void ClientIdWatch::list(size_t first_bucket, size_t buckets, uint32_t now_seconds,
-                         std::vector<Row>& out) const {
+                         std::vector<Row>& out, Which which) const {
   const uint32_t now = std::max<uint32_t>(now_seconds, 1);
   const size_t end = std::min(first_bucket + buckets, bucket_count()) * kWays;
   for (size_t i = first_bucket * kWays; i < end; ++i) {
     const Entry& entry = entries_[i];
     if (entry.shown == 0) continue;
+    if (which == Which::contested && entry.run == 0 && entry.switches == 0) continue;
     Row row;
     row.connects = per_minute(entry, now);
     row.switches = is_contested(entry, now) ? entry.switches : 0U;
@@ -135,6 +136,20 @@ void ClientIdWatch::list(size_t first_bucket, size_t buckets, uint32_t now_secon
     row.last = entry.last;
     out.push_back(std::move(row));
   }
+}
+
+std::string ClientIdWatch::Row::printable() const {
+  constexpr const char* kDigits = "0123456789abcdef";
+  std::string text;
+  for (const char c : client_id) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= ' ' && byte < 0x7f && c != '\\' && c != '"') {
+      text += c;
+    } else {
+      text += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+  }
+  return length > client_id.size() ? text + "..." : text;
 }
 
 void ClientIdWatch::merge(std::vector<Row>& rows) {

@@ -50,9 +50,14 @@ class ClientIdWatch {
     uint32_t last = 0;                     // seconds
 
     [[nodiscard]] bool is_fight() const { return run >= kFight && switches > 0; }
+    // client_id, fit for a terminal and between quotes: what is no printable ASCII, a backslash or
+    // a quote as \xNN; then "..." if it is not all of it.
+    [[nodiscard]] std::string printable() const;
   };
+  enum class Which : uint8_t { all, contested };  // contested: that changed addresses
   // Those of some buckets that connected in the last minute.
-  void list(size_t first_bucket, size_t buckets, uint32_t now_seconds, std::vector<Row>& out) const;
+  void list(size_t first_bucket, size_t buckets, uint32_t now_seconds, std::vector<Row>& out,
+            Which which = Which::all) const;
   [[nodiscard]] size_t bucket_count() const { return entries_.size() / kWays; }
   // Makes one row of those that several workers have of an ID, and leaves out who connected only
   // once: fights first, then the busiest.

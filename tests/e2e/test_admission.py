@@ -184,6 +184,10 @@ def test_two_that_fight_over_a_client_id_are_named(balancer, topology, mosquitto
                 assert fight["sources"] == 2 and fight["switches"] >= 3
                 assert {fight["last_source"], fight["other_source"]} == set(sources)
                 assert lb.counters()["event", "client-id-contested"] > 0
+                line = f'mqlb: clients fight over Client ID "twin" of listener {POOL}: '
+                wait.until(lambda: line in lb.errors(), 6, "the line that names them")
+                said, = (s for s in lb.errors().splitlines() if s.startswith(line))
+                assert set(said.removeprefix(line).split(" and ")) == set(sources)
                 limit(lb, "client-id-rate 1 per 60")
                 wait.until(lambda: all(code in t.codes for t in twins) or
                            sum(t.codes.count(code) for t in twins) >= 5, 15, "refusals")
@@ -197,3 +201,4 @@ def test_two_that_fight_over_a_client_id_are_named(balancer, topology, mosquitto
                 for twin in twins:
                     twin.join(timeout=20)
             assert "quiet" not in [r["client_id"] for r in lb.show("client-ids")]
+            assert lb.errors().count("clients fight over") == 1

@@ -130,6 +130,21 @@ void test_a_crowd_hides_no_fight(void**) {
   }
 }
 
+// What control looks at each second is only what may be a fight.
+void test_only_the_contested(void**) {
+  Watches watch;
+  for (uint32_t now = 100; now < 110; ++now) {
+    watch.connect(1, now % 2, now, "twin");
+    watch.connect(2, 1, now, "busy");
+  }
+  assert_int_equal(watch.list(110).size(), 2);
+  std::vector<Row> rows;
+  watch.each[0].list(0, watch.each[0].bucket_count(), 110, rows, ClientIdWatch::Which::contested);
+  assert_int_equal(rows.size(), 1);
+  assert_true(rows[0].is_fight());
+  assert_string_equal(rows[0].printable().c_str(), "twin");
+}
+
 // Each connect may come to any worker, which knows nothing of the others but what RecentIds says.
 void test_workers_see_one_fight(void**) {
   for (const size_t workers : {size_t{2}, size_t{8}, size_t{64}}) {
@@ -175,6 +190,7 @@ int main() {
       cmocka_unit_test(test_connects_in_a_minute),
       cmocka_unit_test(test_long_and_odd_ids),
       cmocka_unit_test(test_a_crowd_hides_no_fight),
+      cmocka_unit_test(test_only_the_contested),
       cmocka_unit_test(test_workers_see_one_fight),
       cmocka_unit_test(test_room_for_a_storm),
   };
