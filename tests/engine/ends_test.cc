@@ -143,10 +143,11 @@ void test_blind_reset_by_the_client(void** /*state*/) {
     rst.seq += step;
     assert_true(b.send(client, rst).size() <= 1);
   }
+  const sim::Buffer ping_request = sim::encode_empty(12);
   // Nor do bytes somewhere ahead with a RST, or a FIN, that goes on with them.
   for (uint32_t step = 1; step != 0; step *= 2) {
     for (const uint8_t flag : {kRst, static_cast<uint8_t>(kFin | kAck)}) {
-      sim::Segment bytes = client.segment(kAck | kPsh, sim::encode_empty(12));
+      sim::Segment bytes = client.segment(kAck | kPsh, ping_request);
       bytes.seq += step;
       bytes.ack += 0x4000'0000;
       assert_true(b.send(client, bytes).size() <= 1);
