@@ -3,6 +3,7 @@
 
 #include "tests/engine/bench.hh"
 #include "tests/engine/engine_test.hh"
+#include "tests/support/models.hh"
 
 namespace mqlb::tests {
 
@@ -13,6 +14,14 @@ inline uint32_t counted_for(Bench& b, unsigned host, uint8_t bits = 32) {
   engine::Gates& gates = b.engine().shared().gates;
   if (families().clients_v6) bits += 96;
   return gates.sources().connections(gates.source(0, client_address(host), bits));
+}
+
+// A network of clients, written as in IPv4; of one of all addresses, the same of the other family.
+inline wire::Prefix network(const char* text) {
+  const wire::Prefix p = prefix(text);
+  if (!families().clients_v6) return p;
+  if (p.length == 0) return prefix(p.address.is_v4() ? "::/0" : "0.0.0.0/0");
+  return in_ipv6(p);
 }
 
 inline const engine::ListenerCounters& counters(Bench& b) {
